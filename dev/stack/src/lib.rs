@@ -1,1 +1,43 @@
-//! x
+//! Starts and ends the real parts that a running taskcast needs. Shared by `cargo xtask` and the end-to-end tests.
+//!
+//! | part | here |
+//! |---|---|
+//! | a child process that never outlives its parent | [`process`] |
+//! | PostgreSQL, a private cluster | [`postgres`]; databases and migrations in [`database`] |
+//! | the Dapr sidecar and its resource files | [`sidecar`], [`resources`] |
+//! | Apache Kafka | [`kafka`], its topics in [`topics`] |
+//! | the API itself, on `spin` or the embedded host | [`app`] |
+//! | what a consumer of the events sees | [`subscriber`] |
+//! | tokens for the API | [`token`] |
+//!
+//! Everything is synchronous and ends when its value is dropped.
+
+pub mod app;
+pub mod database;
+pub mod database_address;
+pub mod interrupt;
+pub mod kafka;
+mod launch;
+pub mod ports;
+pub mod postgres;
+pub mod probe;
+pub mod process;
+pub mod programs;
+pub mod random;
+pub mod resources;
+pub mod service_user;
+pub mod sidecar;
+mod spawner;
+pub mod subscriber;
+pub mod token;
+pub mod topics;
+
+pub use app::{App, AppOptions, Host};
+pub use database_address::DatabaseAddress;
+pub use kafka::{Kafka, KafkaOptions};
+pub use launch::{Launch, OnLine};
+pub use ports::free_port;
+pub use postgres::{Postgres, PostgresOptions};
+pub use process::Process;
+pub use resources::{Broker, Deliver, write_resources};
+pub use sidecar::{Sidecar, SidecarOptions};

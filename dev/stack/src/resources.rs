@@ -1,0 +1,79 @@
+//! The files that tell the sidecar which broker to use and where to deliver.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::topics::TOPICS;
+
+/// The name that the app publishes to (CONTRACT §2).
+pub const PUBSUB: &str = "pubsub-kafka";
+
+/// What stands behind `pubsub-kafka`.
+pub enum Broker {
+    /// Inside the sidecar: enough for one machine; drops what its subscriber refuses.
+    InMemory,
+    /// Apache Kafka at `host:port`.
+    Kafka {
+        /// Where its clients start.
+        bootstrap: String,
+    },
+}
+
+/// What the sidecar delivers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Deliver {
+    /// Each topic to `POST /events/<topic>` of the application.
+    Events,
+    /// Nothing: the sidecar only publishes.
+    Nothing,
+}
+
+/// Writes the resource files into an own directory, for the sidecar's `--resources-path`.
+pub fn write_resources(directory: &Path, broker: &Broker, deliver: Deliver) -> Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
+    }
+    fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    write(&directory.join("pubsub.yaml"), &component(broker))?;
+    if deliver == Deliver::Events {
+        for topic in TOPICS {
+            write(&directory.join(format!("{topic}.yaml")), &subscription(topic))?;
+        }
+    }
+    Ok(())
+}
+
+fn component(broker: &Broker) -> String {
+    let head = format!(
+        "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: {PUBSUB}\nspec:\n  version: v1\n"
+    );
+    match broker {
+        Broker::InMemory => format!("{head}  type: pubsub.in-memory\n  metadata: []\n"),
+        Broker::Kafka { bootstrap } => {
+            let settings = [
+                ("brokers", bootstrap.as_str()),
+                ("authType", "none"),
+                ("consumerGroup", "taskcast-development"),
+                ("initialOffset", "newest"),
+            ];
+            let metadata: String = settings
+                .iter()
+                .map(|(name, value)| format!("    - name: {name}\n      value: \"{value}\"\n"))
+                .collect();
+            format!("{head}  type: pubsub.kafka\n  metadata:\n{metadata}")
+        }
+    }
+}
+
+fn subscription(topic: &str) -> String {
+    format!(
+        "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata:\n  name: {topic}\nspec:\n  pubsubname: {PUBSUB}\n  \
+         topic: {topic}\n  routes:\n    default: /events/{topic}\n"
+    )
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    fs::write(file, text).with_context(|| format!("write {}", file.display()))
+}

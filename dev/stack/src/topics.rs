@@ -1,0 +1,86 @@
+//! The topics, and their creation in Kafka by its own protocol: starting Kafka's command-line tool three times takes longer
+//! than starting Kafka.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+/// Everything that the app publishes to (CONTRACT §2).
+pub const TOPICS: [&str; 3] = ["task-events", "task-updates", "reminders"];
+
+const PARTITIONS: i32 = 3;
+const CREATE_TOPICS: i16 = 19;
+/// The newest version of the request whose strings are prefixed with plain lengths.
+const VERSION: i16 = 4;
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+
+/// Creates the topics that are missing, with 3 partitions each.
+pub fn create(bootstrap: &str) -> Result<()> {
+    let mut stream =
+        TcpStream::connect(bootstrap).with_context(|| format!("connect to Kafka at {bootstrap}"))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let request = request();
+    stream.write_all(&i32::try_from(request.len())?.to_be_bytes())?;
+    stream.write_all(&request)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).context("Kafka did not answer the creation of topics")?;
+    let mut answer = vec![0; usize::try_from(i32::from_be_bytes(length))?];
+    stream.read_exact(&mut answer)?;
+    check(&mut answer.as_slice())
+}
+
+/// The Kafka protocol guide, CreateTopics request, version 4.
+fn request() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.extend(CREATE_TOPICS.to_be_bytes());
+    bytes.extend(VERSION.to_be_bytes());
+    bytes.extend(1_i32.to_be_bytes()); // correlation id
+    put_text(&mut bytes, "taskcast"); // client id
+    bytes.extend(3_i32.to_be_bytes()); // number of topics: TOPICS
+    for topic in TOPICS {
+        put_text(&mut bytes, topic);
+        bytes.extend(PARTITIONS.to_be_bytes());
+        bytes.extend(1_i16.to_be_bytes()); // replicas
+        bytes.extend(0_i32.to_be_bytes()); // assignments
+        bytes.extend(0_i32.to_be_bytes()); // configurations
+    }
+    bytes.extend(20_000_i32.to_be_bytes()); // time-out in milliseconds
+    bytes.push(0); // not only validate
+    bytes
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    // The texts here are constants of a few letters.
+    bytes.extend(i16::try_from(text.len()).unwrap_or_default().to_be_bytes());
+    bytes.extend(text.as_bytes());
+}
+
+fn check(answer: &mut &[u8]) -> Result<()> {
+    take::<4>(answer)?; // correlation id
+    take::<4>(answer)?; // throttle time
+    for _ in 0..i32::from_be_bytes(take(answer)?) {
+        let topic = take_text(answer)?;
+        let code = i16::from_be_bytes(take(answer)?);
+        let message = take_text(answer)?;
+        if code != 0 && code != TOPIC_ALREADY_EXISTS {
+            bail!("Kafka did not create the topic {topic}: error {code} {message}");
+        }
+    }
+    Ok(())
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Result<[u8; N]> {
+    let (head, rest) = bytes.split_first_chunk().context("Kafka's answer is cut short")?;
+    *bytes = rest;
+    Ok(*head)
+}
+
+fn take_text(bytes: &mut &[u8]) -> Result<String> {
+    // A length of -1 is a text that is absent.
+    let length = usize::try_from(i16::from_be_bytes(take(bytes)?)).unwrap_or(0);
+    let (text, rest) = bytes.split_at_checked(length).context("Kafka's answer is cut short")?;
+    *bytes = rest;
+    Ok(String::from_utf8_lossy(text).into_owned())
+}
