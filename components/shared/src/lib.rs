@@ -1,1 +1,33 @@
-//! x
+//! What every component of taskcast uses.
+//!
+//! A route is a component of about thirty lines; what two of them share is here. The layers, lowest first:
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`task`] | the types of the domain, each of which parses once |
+//! | [`trace`] | correlation ids and W3C trace context |
+//! | [`event`] | the CloudEvents of a change |
+//! | [`error`] | the one error type, and the contract's JSON for it |
+//! | [`config`] | the variables of `spin.toml`, read once per instance |
+//! | [`log`] | JSON lines |
+//! | [`auth`] | who is calling |
+//! | [`store`] | one function per SQL statement |
+//! | [`dapr`] | the sidecar |
+//! | [`outbox`] | claim, publish, settle |
+//! | [`http`] | from a request to a route, and back |
+//!
+//! `task`, `trace`, `event` and `error` know nothing of Spin.
+
+pub mod auth;
+pub mod config;
+pub mod dapr;
+pub mod error;
+pub mod event;
+#[cfg(feature = "faults")]
+pub mod faults;
+pub mod http;
+pub mod log;
+pub mod outbox;
+pub mod store;
+pub mod task;
+pub mod trace;

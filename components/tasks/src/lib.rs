@@ -1,1 +1,36 @@
-//! x
+//! `/api/v1/tasks`: a user's tasks (GET), and a new one (POST).
+
+use shared::error::Error;
+use shared::http::{Call, Reply, serve};
+use shared::store;
+use shared::task::{NewTask, Task};
+use spin_sdk::http::{IntoResponse, Method, Request};
+
+#[spin_sdk::http_service]
+async fn tasks(request: Request) -> impl IntoResponse {
+    serve(request, &[Method::GET, Method::POST], async |call| match *call.method() {
+        Method::GET => list(call).await,
+        _ => create(call).await,
+    })
+    .await
+}
+
+#[derive(serde::Serialize)]
+struct TaskList {
+    count: usize,
+    tasks: Vec<Task>,
+}
+
+async fn list(call: &Call) -> Result<Reply, Error> {
+    let user = call.user().await?;
+    let completed = call.query_bool("completed")?;
+    let tasks = store::list_tasks(user, completed).await?;
+    Reply::ok(&TaskList { count: tasks.len(), tasks })
+}
+
+async fn create(call: &mut Call) -> Result<Reply, Error> {
+    let user = call.user().await?;
+    let new = NewTask::parse(&call.json().await?)?;
+    let task = store::create_task(user, &new, call.trace()).await?;
+    Ok(Reply::created(&task)?.then_drain())
+}

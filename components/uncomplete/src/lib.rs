@@ -1,1 +1,19 @@
-//! x
+//! `/api/v1/tasks/{id}/uncomplete`: marks a task as not done (POST). Doing it again changes nothing, but is told again.
+
+use shared::error::Error;
+use shared::http::{Call, Reply, serve};
+use shared::store;
+use shared::task::{Action, TaskPatch};
+use spin_sdk::http::{IntoResponse, Method, Request};
+
+#[spin_sdk::http_service]
+async fn uncomplete(request: Request) -> impl IntoResponse {
+    serve(request, &[Method::POST], async |call| uncomplete_task(call).await).await
+}
+
+async fn uncomplete_task(call: &Call) -> Result<Reply, Error> {
+    let user = call.user().await?;
+    let patch = TaskPatch::completed(false);
+    let task = store::update_task(user, call.task_id()?, Action::Uncompleted, &patch, call.trace()).await?;
+    Ok(Reply::ok(&task)?.then_drain())
+}

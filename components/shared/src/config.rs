@@ -1,0 +1,102 @@
+//! The variables of `spin.toml`, read once per instance: they can't change while the application runs.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use spin_sdk::variables;
+
+use crate::auth::Verifier;
+use crate::dapr::Sidecar;
+use crate::error::Error;
+
+/// The address of the database.
+pub async fn database_url() -> Result<&'static str, Error> {
+    static URL: OnceLock<String> = OnceLock::new();
+    once(&URL, async || get("database_url").await).await.map(String::as_str)
+}
+
+/// What checks the tokens of callers.
+pub async fn verifier() -> Result<&'static Verifier, Error> {
+    static VERIFIER: OnceLock<Verifier> = OnceLock::new();
+    once(&VERIFIER, async || Verifier::hs256(&get("jwt_secret").await?)).await
+}
+
+/// The origins that browsers may call from, besides the API's own.
+pub async fn cors_origins() -> Result<&'static [String], Error> {
+    static ORIGINS: OnceLock<Vec<String>> = OnceLock::new();
+    once(&ORIGINS, async || Ok(list(&get("cors_origins").await?))).await.map(Vec::as_slice)
+}
+
+/// What the CloudEvents `source` starts with.
+pub async fn event_source() -> Result<&'static str, Error> {
+    static SOURCE: OnceLock<String> = OnceLock::new();
+    once(&SOURCE, async || get("event_source").await).await.map(String::as_str)
+}
+
+/// The Dapr sidecar, for publishing.
+pub async fn sidecar() -> Result<&'static Sidecar, Error> {
+    static SIDECAR: OnceLock<Sidecar> = OnceLock::new();
+    once(&SIDECAR, async || {
+        let timeout = milliseconds("publish_timeout_ms", &get("publish_timeout_ms").await?)?;
+        let (url, token) = sidecar_address().await?;
+        Ok(Sidecar::new(url, token, &get("pubsub_name").await?, timeout))
+    })
+    .await
+}
+
+/// The sidecar's URL without a trailing slash, and its API token, which is empty when it asks for none.
+pub async fn sidecar_address() -> Result<(String, String), Error> {
+    Ok((get("dapr_url").await?.trim_end_matches('/').to_owned(), get("dapr_api_token").await?))
+}
+
+async fn get(name: &str) -> Result<String, Error> {
+    variables::get(name).await.map_err(|error| Error::Internal(format!("variable {name}: {error}")))
+}
+
+async fn once<T>(
+    cell: &'static OnceLock<T>,
+    load: impl AsyncFnOnce() -> Result<T, Error>,
+) -> Result<&'static T, Error> {
+    if let Some(value) = cell.get() {
+        return Ok(value);
+    }
+    let value = load().await?;
+    Ok(cell.get_or_init(|| value))
+}
+
+/// Splits at commas and white space; a trailing slash is not part of an origin (RFC 6454 §6.2).
+fn list(origins: &str) -> Vec<String> {
+    let separated = origins.split(|character: char| character == ',' || character.is_whitespace());
+    separated.filter(|origin| !origin.is_empty()).map(|origin| origin.trim_end_matches('/').to_owned()).collect()
+}
+
+/// The longest time-out for a publish. It bounds the lease, and so how long a crash delays a user's events.
+const MAX_TIMEOUT_MS: u64 = 60_000;
+
+fn milliseconds(name: &str, value: &str) -> Result<Duration, Error> {
+    match value.trim().parse() {
+        Ok(milliseconds @ 1..=MAX_TIMEOUT_MS) => Ok(Duration::from_millis(milliseconds)),
+        _ => Err(Error::Internal(format!(
+            "variable {name} is {value:?}: it needs a whole number of milliseconds, 1 to {MAX_TIMEOUT_MS}"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_a_list() {
+        assert_eq!(list(" https://a.example, http://localhost:5173/ "), ["https://a.example", "http://localhost:5173"]);
+        assert!(list("").is_empty());
+    }
+
+    #[test]
+    fn a_time_out_is_a_whole_number_of_milliseconds() {
+        assert_eq!(milliseconds("t", "2000").unwrap(), Duration::from_secs(2));
+        for bad in ["", "2s", "0", "-1", "60001"] {
+            assert!(milliseconds("t", bad).is_err(), "{bad}");
+        }
+    }
+}

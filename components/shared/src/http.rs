@@ -1,0 +1,281 @@
+//! From a request to a route, and back: methods, CORS, bodies, errors, correlation ids.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use spin_sdk::http::body::IncomingBodyExt;
+use spin_sdk::http::{FullBody, IntoResponse, Request};
+use spin_sdk::wasip3::http::types::{ErrorCode, Response as WasiResponse};
+use spin_sdk::wasip3::http_compat::{IncomingBody, IncomingMessage, IncomingRequestBody};
+use uuid::Uuid;
+
+use crate::auth::{self, Token};
+use crate::config;
+use crate::error::Error;
+use crate::log::{self, Level};
+use crate::outbox;
+use crate::trace::{CORRELATION_HEADER, Trace};
+
+/// The longest body that is read.
+pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How long a browser may remember a preflight, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "600";
+
+/// The headers that a page of another origin may send.
+const ALLOWED_HEADERS: &str = "authorization, content-type, x-correlation-id, traceparent, tracestate";
+
+/// A request that a route answers.
+pub struct Call {
+    head: Parts,
+    body: Option<IncomingRequestBody>,
+    trace: Trace,
+}
+
+/// What a route answers.
+pub struct Reply {
+    status: StatusCode,
+    body: Vec<u8>,
+    drains: bool,
+}
+
+/// Answers a request by `route`, if its method is one of `methods`, and then drains the outbox if the reply asks for it.
+///
+/// Errors become the contract's JSON, in this one place; those that are not the caller's fault are logged.
+pub async fn serve(
+    request: Request,
+    methods: &'static [Method],
+    route: impl AsyncFnOnce(&mut Call) -> Result<Reply, Error>,
+) -> Result<WasiResponse, ErrorCode> {
+    let (head, body) = request.into_parts();
+    let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
+    let result = if call.head.method == Method::OPTIONS {
+        Ok(Reply { status: StatusCode::OK, body: Vec::new(), drains: false })
+    } else {
+        call.answer(methods, route).await
+    };
+    let drains = matches!(&result, Ok(reply) if reply.drains);
+    let response = call.response(methods, result).await.into_response();
+    if drains {
+        // Last, because a task that is spawned before a later await would wait for the response.
+        spin_sdk::wasip3::spawn(outbox::drain());
+    }
+    response
+}
+
+impl Reply {
+    /// 200 with JSON.
+    pub fn ok(body: &impl Serialize) -> Result<Reply, Error> {
+        Reply::json(StatusCode::OK, body)
+    }
+
+    /// 201 with JSON.
+    pub fn created(body: &impl Serialize) -> Result<Reply, Error> {
+        Reply::json(StatusCode::CREATED, body)
+    }
+
+    /// Any status with JSON.
+    pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Reply, Error> {
+        let body = serde_json::to_vec(body).map_err(|error| Error::Internal(format!("writing JSON: {error}")))?;
+        Ok(Reply { status, body, drains: false })
+    }
+
+    /// After the response, the outbox is drained.
+    pub fn then_drain(self) -> Reply {
+        Reply { drains: true, ..self }
+    }
+}
+
+impl Call {
+    /// The request's method.
+    pub fn method(&self) -> &Method {
+        &self.head.method
+    }
+
+    /// What ties the call to its events.
+    pub fn trace(&self) -> &Trace {
+        &self.trace
+    }
+
+    /// The user who calls.
+    ///
+    /// Errors: `Authentication`; `Authorization` for a mutation that a page of a foreign origin made with a cookie.
+    pub async fn user(&self) -> Result<Uuid, Error> {
+        let token = auth::token(&self.head.headers)?;
+        let user = config::verifier().await?.user(token)?;
+        let mutates = self.head.method != Method::GET;
+        if mutates && matches!(token, Token::Cookie(_)) && !self.may_use_cookie(config::cors_origins().await?) {
+            return Err(Error::Authorization("a cookie came with a foreign origin"));
+        }
+        Ok(user)
+    }
+
+    fn may_use_cookie(&self, allowed: &[String]) -> bool {
+        let Some(origin) = self.head.headers.get(header::ORIGIN) else { return true };
+        origin.to_str().is_ok_and(|origin| is_allowed(origin, allowed) || self.is_own(origin))
+    }
+
+    fn is_own(&self, origin: &str) -> bool {
+        let host = self.head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = self.head.uri.authority().map(|authority| authority.as_str()).or(host);
+        let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
+        let default_port = if scheme == "https" { ":443" } else { ":80" };
+        authority.eq_ignore_ascii_case(host.strip_suffix(default_port).unwrap_or(host))
+    }
+
+    /// The id in the path `/api/v1/tasks/{id}…`. Not from Spin's header for it, which a client can send, too.
+    pub fn task_id(&self) -> Result<Uuid, Error> {
+        let id = self.head.uri.path().split('/').nth(4);
+        id.and_then(|id| Uuid::parse_str(id).ok()).ok_or(Error::invalid("id", "Id must be a UUID"))
+    }
+
+    /// A parameter of the query that may be `true` or `false`.
+    pub fn query_bool(&self, name: &'static str) -> Result<Option<bool>, Error> {
+        let query = self.head.uri.query().unwrap_or_default();
+        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        match pairs.find(|(key, _)| *key == name) {
+            None => Ok(None),
+            Some((_, "true")) => Ok(Some(true)),
+            Some((_, "false")) => Ok(Some(false)),
+            Some(_) => Err(Error::invalid(name, "Must be true or false")),
+        }
+    }
+
+    /// The body, which must be a JSON object.
+    pub async fn json(&mut self) -> Result<Map<String, Value>, Error> {
+        if !self.says_json() {
+            return Err(Error::invalid("body", "Content-Type must be application/json"));
+        }
+        let body = self.body.take().ok_or_else(|| Error::Internal("the body was read twice".into()))?;
+        let bytes = read_body(body, MAX_BODY_BYTES).await?;
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(_) => Err(Error::invalid("body", "Body must be a JSON object")),
+            Err(_) => Err(Error::invalid("body", "Body must be valid JSON")),
+        }
+    }
+
+    /// Whether the content type is `application/json`, or not said.
+    fn says_json(&self) -> bool {
+        let Some(content_type) = self.head.headers.get(header::CONTENT_TYPE) else { return true };
+        let media_type = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+        media_type.trim().eq_ignore_ascii_case("application/json")
+    }
+
+    async fn answer(
+        &mut self,
+        methods: &'static [Method],
+        route: impl AsyncFnOnce(&mut Call) -> Result<Reply, Error>,
+    ) -> Result<Reply, Error> {
+        #[cfg(feature = "faults")]
+        crate::faults::inject(&self.head.headers);
+        if !methods.contains(&self.head.method) {
+            return Err(Error::MethodNotAllowed(methods));
+        }
+        if content_length(&self.head.headers).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+            return Err(Error::PayloadTooLarge);
+        }
+        route(self).await
+    }
+
+    /// The response with every header that the contract gives it.
+    async fn response(
+        &self,
+        methods: &[Method],
+        result: Result<Reply, Error>,
+    ) -> http::Response<FullBody<Bytes>> {
+        let reply = result.unwrap_or_else(|error| self.refusal(&error));
+        let mut response = http::Response::new(FullBody::new(Bytes::new()));
+        *response.status_mut() = reply.status;
+        let headers = response.headers_mut();
+        if !reply.body.is_empty() {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        // Without a content length, Spin's connections wait for a delayed acknowledgement: 44 ms.
+        headers.insert(header::CONTENT_LENGTH, reply.body.len().into());
+        insert(headers, HeaderName::from_static(CORRELATION_HEADER), &self.trace.correlation_id);
+        if reply.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if reply.status == StatusCode::METHOD_NOT_ALLOWED || self.head.method == Method::OPTIONS {
+            insert(headers, header::ALLOW, &method_list(methods));
+        }
+        self.add_cors(headers, methods).await;
+        *response.body_mut() = FullBody::new(Bytes::from(reply.body));
+        response
+    }
+
+    fn refusal(&self, error: &Error) -> Reply {
+        if error.status().is_server_error() {
+            let fields = json!({
+                "method": self.head.method.as_str(),
+                "path": self.head.uri.path(),
+                "status": error.status().as_u16(),
+                "correlation_id": self.trace.correlation_id,
+                "error": error.to_string(),
+            });
+            log::write(Level::Error, "request failed", fields);
+        }
+        let body = serde_json::to_vec(&error.body()).unwrap_or_default();
+        Reply { status: error.status(), body, drains: false }
+    }
+
+    /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.
+    async fn add_cors(&self, headers: &mut HeaderMap, methods: &[Method]) {
+        let allowed = config::cors_origins().await.unwrap_or_default();
+        if allowed.is_empty() {
+            return;
+        }
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+        let Some(origin) = self.head.headers.get(header::ORIGIN) else { return };
+        if !origin.to_str().is_ok_and(|origin| is_allowed(origin, allowed)) {
+            return;
+        }
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(CORRELATION_HEADER));
+        if self.head.method == Method::OPTIONS {
+            insert(headers, header::ACCESS_CONTROL_ALLOW_METHODS, &method_list(methods));
+            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS));
+            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE));
+        }
+    }
+}
+
+/// The bytes of a body, or `PayloadTooLarge` as soon as there are more than `limit`.
+pub async fn read_body<M: IncomingMessage>(body: IncomingBody<M>, limit: usize) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let mut chunks = body.stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Error::invalid("body", "Body ended too early"))?;
+        if bytes.len() + chunk.len() > limit {
+            return Err(Error::PayloadTooLarge);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+fn is_allowed(origin: &str, allowed: &[String]) -> bool {
+    allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+}
+
+fn method_list(methods: &[Method]) -> String {
+    let names: Vec<Cow<'_, str>> = methods.iter().chain([&Method::OPTIONS]).map(|m| m.as_str().into()).collect();
+    names.join(", ")
+}
+
+/// Inserts a value that is known to be a valid one; were it not, the response would do without the header.
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

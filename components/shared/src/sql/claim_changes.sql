@@ -1,0 +1,37 @@
+-- Leases users who have something to deliver and returns their next changes, of each in sequence.
+-- $1 how many users, $2 how many changes of each, $3 the lease in milliseconds
+with candidates as (
+    select user_id
+    from user_streams
+    where claimable_at <= now()
+    order by claimable_at
+    limit $1
+    for update skip locked
+), leased as (
+    update user_streams as stream
+    set lease_token = lease_token + 1,
+        lease_until = clock_timestamp() + $3::bigint * interval '1 millisecond',
+        claimable_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
+    from candidates
+    where stream.user_id = candidates.user_id
+    returning stream.user_id, lease_token, task_events, task_updates, reminders, attempts,
+              case when retry_at > clock_timestamp() then blocked_topics else 0 end as waiting_topics
+)
+select leased.user_id, lease_token, task_events, task_updates, reminders, attempts, waiting_topics,
+       change.sequence, change.task_id, change.action, change.title, change.completed, to_micros(change.due_date),
+       change.title_changed, change.completed_changed, change.due_date_changed, to_micros(change.changed_at),
+       change.correlation_id, change.traceparent, change.tracestate
+from leased
+left join lateral (
+    select *
+    from task_changes
+    -- least() passes over nulls: a topic that waits for its retry does not hold the window back.
+    where task_changes.user_id = leased.user_id
+      and task_changes.sequence > least(
+          case when waiting_topics & 1 = 0 then task_events end,
+          case when waiting_topics & 2 = 0 then task_updates end,
+          case when waiting_topics & 4 = 0 then reminders end)
+    order by task_changes.sequence
+    limit $2
+) as change on true
+order by leased.user_id, change.sequence

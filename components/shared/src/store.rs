@@ -1,0 +1,290 @@
+//! The database: one function per SQL statement, each in a file of `sql/`.
+//!
+//! Every function opens a connection and gives it back before it returns. Spin pins one of 64 pooled connections while a
+//! component holds it, so nothing may hold one while it waits for anything else than the database.
+
+use spin_sdk::pg::{Connection, DbValue, Decode, Error as PgError, ParameterValue, PgError as Failure, QueryError};
+use uuid::Uuid;
+
+use crate::config;
+use crate::error::Error;
+use crate::outbox::{Claim, Outcome};
+use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
+use crate::trace::Trace;
+
+/// SQLSTATE foreign_key_violation.
+const FOREIGN_KEY_VIOLATION: &str = "23503";
+
+/// SQLSTATEs that say "not now": the server shuts down or starts, or has no connection left.
+const UNAVAILABLE: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
+
+/// The user's tasks, newest first; with `completed`, only those that are, or are not.
+pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
+    let parameters = vec![uuid(user), completed.map_or(ParameterValue::DbNull, ParameterValue::Boolean)];
+    let rows = query(include_str!("sql/list_tasks.sql"), parameters).await?;
+    rows.into_iter().map(|mut row| row.task()).collect()
+}
+
+/// One task.
+///
+/// Errors: `TaskNotFound`; `Authorization` when it is someone else's.
+pub async fn find_task(user: Uuid, task: Uuid) -> Result<Task, Error> {
+    let rows = query(include_str!("sql/find_task.sql"), vec![uuid(task)]).await?;
+    let mut row = rows.into_iter().next().ok_or(Error::TaskNotFound)?;
+    match row.next::<Uuid>()? {
+        owner if owner == user => row.task(),
+        _ => Err(Error::Authorization("the task is someone else's")),
+    }
+}
+
+/// Creates a task and records the change.
+///
+/// Errors: `USER_NOT_FOUND` where there is a `users` table and the user is not in it.
+pub async fn create_task(user: Uuid, new: &NewTask, trace: &Trace) -> Result<Task, Error> {
+    let mut parameters = vec![
+        uuid(Uuid::new_v4()),
+        uuid(user),
+        text(new.title.as_str()),
+        optional(new.due_date.map(Timestamp::micros)),
+    ];
+    parameters.extend(trace_parameters(trace));
+    let rows = query(include_str!("sql/create_task.sql"), parameters).await.map_err(|error| match error {
+        Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
+        error => error.into(),
+    })?;
+    rows.into_iter().next().ok_or_else(|| Error::Internal("an insert returned no row".into()))?.task()
+}
+
+/// Patches a task and records the change as `action`, also when no value changes.
+///
+/// Errors: as [`find_task`].
+pub async fn update_task(
+    user: Uuid,
+    task: Uuid,
+    action: Action,
+    patch: &TaskPatch,
+    trace: &Trace,
+) -> Result<Task, Error> {
+    let mut parameters = vec![
+        uuid(task),
+        uuid(user),
+        text(action.as_str()),
+        optional(patch.title.as_ref().map(Title::as_str).map(str::to_owned)),
+        optional(patch.completed),
+        ParameterValue::Boolean(patch.due_date.is_some()),
+        optional(patch.due_date.flatten().map(Timestamp::micros)),
+    ];
+    parameters.extend(trace_parameters(trace));
+    match query(include_str!("sql/update_task.sql"), parameters).await?.into_iter().next() {
+        Some(mut row) => row.task(),
+        None => Err(why_not_changed(user, task).await),
+    }
+}
+
+/// Deletes a task and records the change.
+///
+/// Errors: as [`find_task`].
+pub async fn delete_task(user: Uuid, task: Uuid, trace: &Trace) -> Result<(), Error> {
+    let mut parameters = vec![uuid(task), uuid(user)];
+    parameters.extend(trace_parameters(trace));
+    match query(include_str!("sql/delete_task.sql"), parameters).await?.is_empty() {
+        false => Ok(()),
+        true => Err(why_not_changed(user, task).await),
+    }
+}
+
+/// Why a mutation matched no task of the user's.
+async fn why_not_changed(user: Uuid, task: Uuid) -> Error {
+    // The user's own task can appear here only if it was created in between: it was not there for the mutation.
+    find_task(user, task).await.err().unwrap_or(Error::TaskNotFound)
+}
+
+/// Leases at most `users` users who have something to deliver, for `lease_ms`, with at most `changes` changes of each.
+pub async fn claim_changes(users: i64, changes: i64, lease_ms: i64) -> Result<Vec<Claim>, Error> {
+    let parameters = vec![int(users), int(changes), int(lease_ms)];
+    let mut claims: Vec<Claim> = Vec::new();
+    for mut row in query(include_str!("sql/claim_changes.sql"), parameters).await? {
+        let (claim, change) = row.claim()?;
+        match claims.last_mut() {
+            Some(last) if last.user_id == claim.user_id => last.changes.extend(change),
+            _ => claims.push(Claim { changes: change.into_iter().collect(), ..claim }),
+        }
+    }
+    Ok(claims)
+}
+
+/// What settling found: of how many users the lease still held, and whether any of them has more to deliver by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// Users whose lease had not been overtaken.
+    pub users: i64,
+    /// Whether one of them can be claimed again at once.
+    pub more: bool,
+}
+
+/// Records what was delivered, drops what has reached every topic, and ends the leases.
+pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Settled, Error> {
+    fn column(outcomes: &[Outcome], value: impl Fn(&Outcome) -> Option<i64>) -> ParameterValue {
+        ParameterValue::ArrayInt64(outcomes.iter().map(value).collect())
+    }
+    let parameters = vec![
+        ParameterValue::ArrayStr(outcomes.iter().map(|outcome| Some(outcome.user_id.to_string())).collect()),
+        column(outcomes, |outcome| Some(outcome.lease_token)),
+        column(outcomes, |outcome| Some(outcome.delivered[0])),
+        column(outcomes, |outcome| Some(outcome.delivered[1])),
+        column(outcomes, |outcome| Some(outcome.delivered[2])),
+        ParameterValue::ArrayInt32(outcomes.iter().map(|outcome| Some(outcome.blocked_topics)).collect()),
+        column(outcomes, |outcome| outcome.retry_after_ms),
+    ];
+    let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
+    let mut row = rows.into_iter().next().ok_or_else(|| Error::Internal("settling returned no row".into()))?;
+    Ok(Settled { users: row.next()?, more: row.next()? })
+}
+
+/// Asks the database for nothing, to see whether it answers.
+pub async fn ping() -> Result<(), Error> {
+    query("select 1", Vec::new()).await?;
+    Ok(())
+}
+
+/// Why a statement failed. Only the parts of the server's message that never quote a row's values.
+enum Refusal {
+    Unreachable(String),
+    Refused { code: String, message: String },
+    Misread(String),
+}
+use Refusal::{Misread, Refused, Unreachable};
+
+impl From<PgError> for Refusal {
+    fn from(error: PgError) -> Refusal {
+        match error {
+            PgError::PgError(Failure::ConnectionFailed(message)) => Unreachable(message),
+            PgError::PgError(Failure::QueryFailed(QueryError::DbError(error))) => {
+                Refused { code: error.code, message: error.message }
+            }
+            // Without a structured error, the connection broke: the server never says "no" without a code.
+            PgError::PgError(Failure::QueryFailed(QueryError::Text(message))) => Unreachable(message),
+            other => Misread(other.to_string()),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Unreachable(message) => Error::DatabaseUnavailable(message),
+            Refused { code, message } if code.starts_with("08") || UNAVAILABLE.contains(&code.as_str()) => {
+                Error::DatabaseUnavailable(format!("{code} {message}"))
+            }
+            Refused { code, message } => Error::Internal(format!("database: {code} {message}")),
+            Misread(message) => Error::Internal(format!("database: {message}")),
+        }
+    }
+}
+
+async fn query(sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
+    let address = config::database_url().await.map_err(|error| Misread(error.to_string()))?;
+    let connection = Connection::open(address).await?;
+    let (_, mut stream, end) = connection.query(sql, parameters).await?.into_inner();
+    let mut rows = Vec::new();
+    while let Some(values) = stream.next().await {
+        rows.push(Row(values.into_iter()));
+    }
+    // The stream also ends when the statement fails half-way.
+    end.await.map_err(PgError::PgError)?;
+    Ok(rows)
+}
+
+/// The values of a row, taken from left to right.
+struct Row(std::vec::IntoIter<DbValue>);
+
+impl Row {
+    fn next<T: Decode>(&mut self) -> Result<T, Error> {
+        let value = self.0.next().ok_or_else(|| Error::Internal("a row is too short".into()))?;
+        T::decode(&value).map_err(|error| Error::Internal(format!("reading a row: {error}")))
+    }
+
+    fn instant(&mut self) -> Result<Timestamp, Error> {
+        self.optional_instant()?.ok_or_else(|| Error::Internal("an instant is missing".into()))
+    }
+
+    fn optional_instant(&mut self) -> Result<Option<Timestamp>, Error> {
+        let Some(micros) = self.next::<Option<i64>>()? else { return Ok(None) };
+        let instant = Timestamp::from_micros(micros);
+        instant.map(Some).ok_or_else(|| Error::Internal(format!("{micros} µs is not an instant")))
+    }
+
+    fn task(&mut self) -> Result<Task, Error> {
+        Ok(Task {
+            id: self.next()?,
+            title: self.next()?,
+            completed: self.next()?,
+            due_date: self.optional_instant()?,
+            created_at: self.instant()?,
+            updated_at: self.instant()?,
+        })
+    }
+
+    /// A lease and the change that came with it: a user may be leased who has no change to show.
+    fn claim(&mut self) -> Result<(Claim, Option<Change>), Error> {
+        let claim = Claim {
+            user_id: self.next()?,
+            lease_token: self.next()?,
+            delivered: [self.next()?, self.next()?, self.next()?],
+            attempts: self.next()?,
+            waiting_topics: self.next()?,
+            changes: Vec::new(),
+        };
+        let change = match self.next::<Option<i64>>()? {
+            Some(sequence) => Some(self.change(claim.user_id, sequence)?),
+            None => None,
+        };
+        Ok((claim, change))
+    }
+
+    fn change(&mut self, user_id: Uuid, sequence: i64) -> Result<Change, Error> {
+        Ok(Change {
+            user_id,
+            sequence,
+            task_id: self.next()?,
+            action: self.action()?,
+            title: self.next()?,
+            completed: self.next()?,
+            due_date: self.optional_instant()?,
+            title_changed: self.next()?,
+            completed_changed: self.next()?,
+            due_date_changed: self.next()?,
+            changed_at: self.instant()?,
+            trace: Trace {
+                correlation_id: self.next()?,
+                traceparent: self.next()?,
+                tracestate: self.next()?,
+            },
+        })
+    }
+
+    fn action(&mut self) -> Result<Action, Error> {
+        let word: String = self.next()?;
+        Action::parse(&word).ok_or_else(|| Error::Internal(format!("{word:?} is not an action")))
+    }
+}
+
+fn trace_parameters(trace: &Trace) -> [ParameterValue; 3] {
+    [text(&trace.correlation_id), optional(trace.traceparent.clone()), optional(trace.tracestate.clone())]
+}
+
+fn uuid(id: Uuid) -> ParameterValue {
+    ParameterValue::Uuid(id.to_string())
+}
+
+fn text(value: &str) -> ParameterValue {
+    ParameterValue::Str(value.to_owned())
+}
+
+fn int(value: i64) -> ParameterValue {
+    ParameterValue::Int64(value)
+}
+
+fn optional<T: Into<ParameterValue>>(value: Option<T>) -> ParameterValue {
+    value.map_or(ParameterValue::DbNull, Into::into)
+}

@@ -1,0 +1,133 @@
+//! Correlation ids and W3C trace context: what follows a call through the system.
+
+use http::HeaderMap;
+use uuid::Uuid;
+
+/// The header that carries the correlation id, in both directions.
+pub const CORRELATION_HEADER: &str = "x-correlation-id";
+
+/// The longest `tracestate` that is passed on, in characters (W3C Trace Context §3.3.1.5).
+const MAX_TRACESTATE: usize = 512;
+
+/// What ties a change and its events to the call that caused them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
+    pub correlation_id: String,
+    /// The caller's `traceparent`, if it sent a valid one.
+    pub traceparent: Option<String>,
+    /// The caller's `tracestate`, only with a `traceparent`.
+    pub tracestate: Option<String>,
+}
+
+impl Trace {
+    /// The trace of a call: its `X-Correlation-ID`, else the trace id of its `traceparent`, else a new UUID.
+    pub fn of(headers: &HeaderMap) -> Trace {
+        let traceparent = single(headers, "traceparent").filter(|value| is_traceparent(value));
+        let correlation_id = single(headers, CORRELATION_HEADER)
+            .filter(|value| is_correlation_id(value))
+            .or_else(|| traceparent.and_then(|value| value.get(3..35)))
+            .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
+        Trace {
+            correlation_id,
+            tracestate: traceparent.and_then(|_| tracestate(headers)),
+            traceparent: traceparent.map(str::to_owned),
+        }
+    }
+}
+
+/// The value of a header that is there exactly once.
+fn single<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values.next().is_none().then_some(value)?.to_str().ok()
+}
+
+fn is_correlation_id(value: &str) -> bool {
+    (1..=128).contains(&value.len())
+        && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// `version-traceid-parentid-flags` in lower-case hex (W3C Trace Context §3.2.2). A later version may append fields.
+fn is_traceparent(value: &str) -> bool {
+    let mut fields = value.split('-');
+    let mut hex = |length| {
+        fields.next().filter(|field| {
+            field.len() == length && field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        })
+    };
+    let (Some(version), Some(trace_id), Some(parent_id), Some(_)) = (hex(2), hex(32), hex(16), hex(2)) else {
+        return false;
+    };
+    let zero = |field: &str| field.bytes().all(|byte| byte == b'0');
+    let complete = version != "00" || fields.next().is_none();
+    version != "ff" && complete && !zero(trace_id) && !zero(parent_id) && value.len() <= MAX_TRACESTATE
+}
+
+/// All `tracestate` headers as one list.
+fn tracestate(headers: &HeaderMap) -> Option<String> {
+    let values: Option<Vec<_>> =
+        headers.get_all("tracestate").iter().map(|value| value.to_str().ok()).collect();
+    let list = values?.join(",");
+    (!list.is_empty() && list.len() <= MAX_TRACESTATE).then_some(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    fn trace(headers: &[(&'static str, &str)]) -> Trace {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().unwrap());
+        }
+        Trace::of(&map)
+    }
+
+    #[test]
+    fn a_sent_correlation_id_wins() {
+        let trace = trace(&[("x-correlation-id", "order-7_b.C"), ("traceparent", PARENT)]);
+        assert_eq!(trace.correlation_id, "order-7_b.C");
+        assert_eq!(trace.traceparent.as_deref(), Some(PARENT));
+    }
+
+    #[test]
+    fn without_one_the_trace_id_serves() {
+        let trace = trace(&[("x-correlation-id", "not valid"), ("traceparent", PARENT), ("tracestate", "a=1")]);
+        assert_eq!(trace.correlation_id, "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(trace.tracestate.as_deref(), Some("a=1"));
+    }
+
+    #[test]
+    fn without_either_it_is_a_new_uuid() {
+        let too_long = "x".repeat(129);
+        for id in ["", too_long.as_str(), "ä", "a b"] {
+            let trace = trace(&[("x-correlation-id", id)]);
+            assert!(Uuid::parse_str(&trace.correlation_id).is_ok(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_traceparent_is_dropped_with_its_tracestate() {
+        for bad in [
+            "",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
+        ] {
+            let trace = trace(&[("traceparent", bad), ("tracestate", "a=1")]);
+            assert_eq!((trace.traceparent, trace.tracestate), (None, None), "{bad}");
+        }
+    }
+
+    #[test]
+    fn several_tracestate_headers_are_one_list() {
+        let trace = trace(&[("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")]);
+        assert_eq!(trace.tracestate.as_deref(), Some("a=1,b=2"));
+    }
+}
