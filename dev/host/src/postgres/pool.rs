@@ -1,0 +1,101 @@
+//! Pools of connections: 64 for each address of a component, waited for without limit.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Config, NoTls};
+
+use super::tls;
+use crate::allowed_hosts::AllowedHosts;
+use crate::bindings::spin::postgres::postgres::Error;
+
+/// As in Spin, where it is no setting either.
+const CONNECTIONS: usize = 64;
+
+/// A component's pools, by address and certificate.
+#[derive(Default)]
+pub(crate) struct Pools(Mutex<HashMap<(String, Option<String>), Pool>>);
+
+impl Pools {
+    /// Waits for one of the address's connections, for as long as all are in use.
+    pub(super) async fn get(&self, address: &str, certificate: Option<&str>) -> Result<Object> {
+        let pool = self.pool(address, certificate).context("establishing PostgreSQL connection pool")?;
+        Ok(pool.get().await?)
+    }
+
+    fn pool(&self, address: &str, certificate: Option<&str>) -> Result<Pool> {
+        let key = (address.to_owned(), certificate.map(str::to_owned));
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pool) = pools.get(&key) {
+            return Ok(pool.clone());
+        }
+        let pool = create(address, certificate)?;
+        pools.insert(key, pool.clone());
+        Ok(pool)
+    }
+}
+
+/// `Clean` resets the session before its next use, but does not end a transaction.
+fn create(address: &str, certificate: Option<&str>) -> Result<Pool> {
+    let config: Config = address.parse().context("parsing Postgres connection string")?;
+    let recycling = ManagerConfig { recycling_method: RecyclingMethod::Clean };
+    let manager = if config.get_ssl_mode() == SslMode::Disable {
+        Manager::from_config(config, NoTls, recycling)
+    } else {
+        Manager::from_config(config, tls::connector(certificate)?, recycling)
+    };
+    Pool::builder(manager).max_size(CONNECTIONS).build().context("building Postgres connection pool")
+}
+
+/// Fails unless every host of the connection string is allowed.
+pub(super) fn check_address(address: &str, allowed: &AllowedHosts) -> Result<(), Error> {
+    let config: Config = address.parse().map_err(|e: tokio_postgres::Error| Error::ConnectionFailed(e.to_string()))?;
+    let ports = config.get_ports();
+    for (index, host) in config.get_hosts().iter().enumerate() {
+        let Host::Tcp(host) = host else {
+            return Err(Error::ConnectionFailed("Unix sockets are not supported on WebAssembly".to_owned()));
+        };
+        let only = if let [port] = ports { Some(port) } else { None };
+        let port = ports.get(index).or(only).map(|port| format!(":{port}")).unwrap_or_default();
+        let url = format!("postgres://{host}{port}");
+        if !allowed.check(&url) {
+            return Err(Error::ConnectionFailed(format!("address {url} is not permitted")));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(address: &str) -> Result<(), Error> {
+        check_address(address, &AllowedHosts::parse(&["postgres://127.0.0.1:5432".to_owned()]).unwrap())
+    }
+
+    #[test]
+    fn an_allowed_address_is_compared_literally() {
+        check("postgres://user:secret@127.0.0.1:5432/app?sslmode=disable").unwrap();
+        check("postgres://user@127.0.0.1/app").unwrap();
+        let error = check("postgres://user:secret@localhost:5432/app").unwrap_err();
+        assert!(matches!(&error, Error::ConnectionFailed(m) if m == "address postgres://localhost:5432 is not permitted"));
+    }
+
+    #[test]
+    fn a_socket_file_and_nonsense_are_refused() {
+        check("host=/var/run/postgresql").unwrap_err();
+        check("postgres://[").unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn components_pools_are_made_once_for_an_address() {
+        let pools = Pools::default();
+        let first = pools.pool("postgres://127.0.0.1:1/a?sslmode=disable", None).unwrap();
+        let again = pools.pool("postgres://127.0.0.1:1/a?sslmode=disable", None).unwrap();
+        assert_eq!(first.status().max_size, 64);
+        assert!(std::ptr::eq(first.manager(), again.manager()));
+    }
+}

@@ -1,0 +1,104 @@
+//! Serves HTTP/1.1: finds the component of each request and passes it on.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::net::{TcpListener, TcpStream};
+use wasmtime_wasi_http::WasiBody;
+
+use crate::application::Application;
+use crate::headers;
+use crate::instance::one_line;
+
+/// Paths that Spin answers itself.
+const WELL_KNOWN: &str = "/.well-known/spin/";
+
+/// Listens on `address`; a port of 0 is any free one.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => bail!(
+            "port {} on {} is already in use: choose another with --listen",
+            address.port(),
+            address.ip()
+        ),
+        listener => listener.with_context(|| format!("cannot listen on {address}")),
+    }
+}
+
+/// Accepts connections for ever.
+pub(crate) async fn serve(listener: TcpListener, application: Application) {
+    let application = Arc::new(application);
+    loop {
+        match listener.accept().await {
+            Ok((stream, client)) => drop(tokio::spawn(connection(stream, client, application.clone()))),
+            Err(error) => {
+                eprintln!("cannot accept a connection: {error}");
+                // Too many open files, most likely: some will be closed.
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+/// Nagle's algorithm stays on, as in Spin: a response without content-length takes its 40 ms longer here as well.
+async fn connection(stream: TcpStream, client: SocketAddr, application: Arc<Application>) {
+    let service = service_fn(move |request| {
+        let application = application.clone();
+        async move { answer(request, client, &application).await }
+    });
+    // A client that goes away is no error; the guest's own are told where they happen.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Fails for a request without a host, which closes the connection.
+async fn answer(request: Request<Incoming>, client: SocketAddr, application: &Application) -> Result<Response<WasiBody>> {
+    let path = request.uri().path().to_owned();
+    if let Some(name) = path.strip_prefix(WELL_KNOWN) {
+        return Ok(if name == "health" { text("OK") } else { empty(StatusCode::NOT_FOUND) });
+    }
+    let Some((matched, handler)) = application.find(&path) else {
+        return Ok(empty(StatusCode::NOT_FOUND));
+    };
+    let (mut parts, body) = request.into_parts();
+    headers::prepare(&mut parts, &matched, client)?;
+    let body = body.map_err(wasmtime_wasi_http::Error::from).boxed_unsync();
+    Ok(handler.handle((), Request::from_parts(parts, body)).await.unwrap_or_else(|error| {
+        eprintln!("A request to {} failed: {}", matched.route.component, one_line(&error));
+        empty(StatusCode::INTERNAL_SERVER_ERROR)
+    }))
+}
+
+fn text(text: &'static str) -> Response<WasiBody> {
+    Response::new(Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed_unsync())
+}
+
+fn empty(status: StatusCode) -> Response<WasiBody> {
+    let mut response = text("");
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_taken_port_is_named_with_the_way_out() {
+        let taken = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = taken.local_addr().unwrap();
+        let error = listen(address).await.unwrap_err();
+        let port = address.port();
+        let expected = format!("port {port} on 127.0.0.1 is already in use: choose another with --listen");
+        assert_eq!(error.to_string(), expected);
+    }
+}
