@@ -1,0 +1,159 @@
+//! A running app with everything that belongs to it.
+
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use stack::AppOptions;
+use uuid::Uuid;
+
+use crate::harness::collector::{Dapr, Heard};
+use crate::harness::database::Database;
+use crate::harness::log::Log;
+use crate::harness::proxy::Proxy;
+use crate::harness::{Setup, User, environment, turn};
+
+/// An origin that the shared app allows besides its own.
+pub(crate) const ALLOWED_ORIGIN: &str = "https://app.example.com";
+
+/// What the host is started with, each time.
+pub(crate) struct Launch {
+    pub(crate) manifest: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) log: PathBuf,
+}
+
+/// A running app. The parts end in the order in which they stand here.
+pub(crate) struct App {
+    host: stack::App,
+    launch: Launch,
+    proxy: Option<Proxy>,
+    dapr: Option<Dapr>,
+    pub(crate) database: Database,
+}
+
+impl App {
+    pub(crate) fn start(
+        launch: Launch,
+        database: Database,
+        proxy: Option<Proxy>,
+        dapr: Option<Dapr>,
+    ) -> Self {
+        Self { host: start_host(&launch), launch, proxy, dapr, database }
+    }
+
+    /// Kills the host as a crash would and starts it again on the same port.
+    pub(crate) fn crash_and_restart(&mut self) {
+        self.host.process().kill().unwrap();
+        self.host = start_host(&self.launch);
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.host.url()
+    }
+
+    /// `host:port` of the API.
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.launch.port)
+    }
+
+    /// Where the app looks for its sidecar.
+    pub(crate) fn dapr_port(&self) -> u16 {
+        let url = &self.launch.variables["dapr_url"];
+        url.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
+    /// A user whom the app has never seen.
+    pub(crate) fn user(&self) -> User {
+        User::new(&self.url())
+    }
+
+    pub(crate) fn users(&self, count: usize) -> Vec<User> {
+        (0..count).map(|_| self.user()).collect()
+    }
+
+    pub(crate) fn user_with_id(&self, id: Uuid) -> User {
+        User::with_id(&self.url(), id)
+    }
+
+    pub(crate) fn log(&self) -> Log {
+        Log::new(&self.launch.log)
+    }
+
+    /// The sidecar it was started with.
+    pub(crate) fn dapr(&self) -> &Dapr {
+        self.dapr.as_ref().expect("an app that was set up with_dapr")
+    }
+
+    /// The road to the database it was started with.
+    pub(crate) fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("an app that was set up behind_proxy")
+    }
+
+    /// Everything that the user's changes so far gave.
+    pub(crate) async fn heard(&self, user: &User) -> Heard {
+        self.dapr().heard(user).await
+    }
+}
+
+fn start_host(launch: &Launch) -> stack::App {
+    stack::App::start(AppOptions {
+        host: &environment::host(),
+        manifest: launch.manifest.clone(),
+        listen_port: launch.port,
+        variables: launch.variables.clone(),
+        log: launch.log.clone(),
+        on_log: None,
+    })
+    .expect("start the app")
+}
+
+/// The app that most tests share. It has a real sidecar; nobody may disturb it.
+pub(crate) fn shared() -> Shared {
+    static APP: OnceLock<App> = OnceLock::new();
+    let turn = turn::beside();
+    let app = APP.get_or_init(|| Setup::new().with_dapr().variable("cors_origins", ALLOWED_ORIGIN).launch());
+    Shared { app, _turn: turn }
+}
+
+/// The shared app, for as long as a test has its turn.
+pub(crate) struct Shared {
+    app: &'static App,
+    _turn: turn::Beside,
+}
+
+impl Deref for Shared {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        self.app
+    }
+}
+
+/// An app of a test's own.
+pub(crate) struct Own {
+    app: App,
+    _turn: turn::Beside,
+}
+
+impl Own {
+    pub(crate) fn new(app: App, turn: turn::Beside) -> Self {
+        Self { app, _turn: turn }
+    }
+}
+
+impl Deref for Own {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.app
+    }
+}
+
+impl DerefMut for Own {
+    fn deref_mut(&mut self) -> &mut App {
+        &mut self.app
+    }
+}

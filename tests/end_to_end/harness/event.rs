@@ -1,0 +1,151 @@
+//! One event, taken apart by a parser that is not the app's own and checked against its schema.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use chrono::{DateTime, Utc};
+use cloudevents::event::SpecVersion;
+use cloudevents::{AttributesReader, Event as Envelope};
+use jsonschema::Validator;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::harness::answer::{instant, keys};
+use crate::harness::environment::root;
+
+pub(crate) const TASK_EVENTS: &str = "task-events";
+pub(crate) const TASK_UPDATES: &str = "task-updates";
+pub(crate) const REMINDERS: &str = "reminders";
+pub(crate) const TOPICS: [&str; 3] = [TASK_EVENTS, TASK_UPDATES, REMINDERS];
+
+const ATTRIBUTES: [&str; 12] = [
+    "correlationid",
+    "data",
+    "datacontenttype",
+    "dataschema",
+    "id",
+    "partitionkey",
+    "sequence",
+    "source",
+    "specversion",
+    "subject",
+    "time",
+    "type",
+];
+
+/// What Dapr adds on the way, and what a caller's trace adds.
+const ADDITIONS: [&str; 5] = ["pubsubname", "topic", "traceid", "traceparent", "tracestate"];
+
+/// An event that holds everything CONTRACT.md §2 says of every event.
+#[derive(Clone, Debug)]
+pub(crate) struct Event {
+    pub(crate) topic: String,
+    /// As delivered.
+    pub(crate) raw: Value,
+    pub(crate) id: Uuid,
+    pub(crate) user: Uuid,
+    pub(crate) kind: String,
+    pub(crate) time: DateTime<Utc>,
+    pub(crate) sequence: u64,
+}
+
+impl Event {
+    /// Parses and checks it; a broken event fails the test that looks at it.
+    #[track_caller]
+    pub(crate) fn verified(topic: &str, raw: &Value) -> Self {
+        let envelope: Envelope = serde_json::from_value(raw.clone()).expect("a CloudEvent");
+        assert_eq!(envelope.specversion(), SpecVersion::V10);
+        assert_eq!(envelope.datacontenttype(), Some("application/json"));
+        assert_attributes(raw);
+        assert_matches_schema(topic, &envelope, &raw["data"]);
+        let event = Self {
+            topic: topic.to_owned(),
+            raw: raw.clone(),
+            id: Uuid::parse_str(envelope.id()).expect("the event's id is a UUID"),
+            user: Uuid::parse_str(text(raw, "partitionkey")).expect("the partition key is a UUID"),
+            kind: envelope.ty().to_owned(),
+            time: instant(&raw["time"]),
+            sequence: sequence(text(raw, "sequence")),
+        };
+        event.assert_consistent(&envelope);
+        event
+    }
+
+    pub(crate) fn data(&self) -> &Value {
+        &self.raw["data"]
+    }
+
+    pub(crate) fn attribute(&self, name: &str) -> Option<&str> {
+        self.raw[name].as_str()
+    }
+
+    #[track_caller]
+    fn assert_consistent(&self, envelope: &Envelope) {
+        let task = Some(text(&self.raw["data"], "task_id"));
+        assert_eq!(envelope.subject(), task, "the subject is the task");
+        assert_eq!(text(&self.raw["data"], "user_id"), self.user.to_string());
+        assert_eq!(envelope.time(), Some(&self.time));
+        assert_eq!(instant(&self.raw["data"]["timestamp"]), self.time, "the timestamp is the event's time");
+        let source = envelope.source().to_string();
+        assert!(source.ends_with(&format!("/users/{}", self.user)), "source {source}");
+    }
+}
+
+/// The task as it must appear in a TaskEvent.
+pub(crate) fn task_data(task: &Value, user: Uuid, action: &str, changes: Option<Value>) -> Value {
+    let mut data = serde_json::json!({
+        "task_id": task["id"],
+        "user_id": user,
+        "action": action,
+        "title": task["title"],
+        "completed": task["completed"],
+    });
+    for (name, value) in [("due_date", task.get("due_date").cloned()), ("changes", changes)] {
+        if let Some(value) = value {
+            data[name] = value;
+        }
+    }
+    data
+}
+
+fn sequence(text: &str) -> u64 {
+    assert!(text.len() == 20 && text.bytes().all(|byte| byte.is_ascii_digit()), "sequence {text}");
+    text.parse().unwrap()
+}
+
+#[track_caller]
+fn assert_attributes(raw: &Value) {
+    let found: Vec<_> = keys(raw).into_iter().filter(|key| !ADDITIONS.contains(key)).collect();
+    assert_eq!(found, ATTRIBUTES, "attributes of {raw}");
+    assert!(!text(raw, "correlationid").is_empty(), "{raw}");
+}
+
+#[track_caller]
+fn assert_matches_schema(topic: &str, envelope: &Envelope, data: &Value) {
+    let (file, validator) = &schemas()[topic];
+    let named = envelope.dataschema().expect("a dataschema").to_string();
+    assert!(named.ends_with(file), "dataschema {named} of topic {topic} is not {file}");
+    let errors: Vec<_> = validator.iter_errors(data).map(|error| error.to_string()).collect();
+    assert!(errors.is_empty(), "{data} against {file}: {errors:?}");
+}
+
+/// For each topic the file name of its schema, and the schema.
+fn schemas() -> &'static BTreeMap<&'static str, (&'static str, Validator)> {
+    static SCHEMAS: OnceLock<BTreeMap<&str, (&str, Validator)>> = OnceLock::new();
+    SCHEMAS.get_or_init(|| {
+        let files = ["task-event.v1.json", "sync-event.v1.json", "reminder-event.v1.json"];
+        TOPICS.into_iter().zip(files.map(|file| (file, schema(file)))).collect()
+    })
+}
+
+fn schema(file: &str) -> Validator {
+    let text = std::fs::read_to_string(root().join("docs/schemas").join(file)).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(schema["additionalProperties"], false, "{file} must be closed");
+    jsonschema::options().should_validate_formats(true).build(&schema).unwrap()
+}
+
+#[track_caller]
+fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_else(|| panic!("{name} is not a string in {value}"))
+}

@@ -1,0 +1,184 @@
+//! A sidecar that fails as told and remembers what it was asked to publish.
+
+use std::net::TcpListener as StdListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::background::Background;
+use crate::harness::publish::Publish;
+use crate::harness::wait;
+use crate::harness::wire::{WireRequest, read_request, write_answer};
+
+type Verdict = dyn Fn(&Publish) -> u16 + Send + Sync;
+
+/// How the stub answers a publish.
+#[derive(Clone)]
+pub(crate) enum Behaviour {
+    /// Each event by its own status, 204 being success.
+    Judge(Arc<Verdict>),
+    /// Success after so long.
+    Slow(Duration),
+    /// Bytes that are no HTTP.
+    Garbage,
+    /// Takes the request and never answers.
+    Hang,
+}
+
+impl Behaviour {
+    pub(crate) fn accept() -> Self {
+        Self::status(204)
+    }
+
+    /// The same status for every event.
+    pub(crate) fn status(status: u16) -> Self {
+        Self::Judge(Arc::new(move |_| status))
+    }
+
+    pub(crate) fn judge(verdict: impl Fn(&Publish) -> u16 + Send + Sync + 'static) -> Self {
+        Self::Judge(Arc::new(verdict))
+    }
+}
+
+/// The stub; its port is free again once it is dropped.
+pub(crate) struct Stub {
+    pub(crate) port: u16,
+    state: Arc<State>,
+    _server: Background,
+}
+
+struct State {
+    behaviour: Mutex<Behaviour>,
+    publishes: Mutex<Vec<Publish>>,
+}
+
+impl Stub {
+    pub(crate) fn start(behaviour: Behaviour) -> Self {
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let state = Arc::new(State { behaviour: Mutex::new(behaviour), publishes: Mutex::default() });
+        let server = Background::run(serve(listener, Arc::clone(&state)));
+        Self { port, state, _server: server }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// From the next request on.
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.state.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// Every attempt so far whose answer was decided, in the order in which they came.
+    pub(crate) fn attempts(&self) -> Vec<Publish> {
+        self.state.publishes.lock().unwrap().clone()
+    }
+
+    /// The attempts that were answered with success.
+    pub(crate) fn accepted(&self) -> Vec<Publish> {
+        self.attempts().into_iter().filter(Publish::accepted).collect()
+    }
+
+    /// Waits until so many events have been accepted; returns them.
+    pub(crate) async fn wait_accepted(&self, count: usize) -> Vec<Publish> {
+        let what = format!("{count} accepted events");
+        wait::until(wait::EVENTUALLY, &what, async || {
+            let accepted = self.accepted();
+            (accepted.len() >= count).then_some(accepted)
+        })
+        .await
+    }
+
+    /// Waits until so many attempts have been made; returns them.
+    pub(crate) async fn wait_attempts(&self, count: usize) -> Vec<Publish> {
+        let what = format!("{count} attempts to publish");
+        wait::until(wait::SOON, &what, async || {
+            let attempts = self.attempts();
+            (attempts.len() >= count).then_some(attempts)
+        })
+        .await
+    }
+}
+
+async fn serve(listener: StdListener, state: Arc<State>) {
+    let listener = TcpListener::from_std(listener).unwrap();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        tokio::spawn(converse(BufReader::new(stream), Arc::clone(&state)));
+    }
+}
+
+async fn converse(mut stream: BufReader<TcpStream>, state: Arc<State>) -> Option<()> {
+    loop {
+        let request = read_request(&mut stream).await?;
+        let behaviour = state.behaviour.lock().unwrap().clone();
+        answer(&mut stream, &request, behaviour, &state).await?;
+    }
+}
+
+async fn answer(
+    stream: &mut BufReader<TcpStream>,
+    request: &WireRequest,
+    behaviour: Behaviour,
+    state: &State,
+) -> Option<()> {
+    let publishes = Publish::all_in(request);
+    match behaviour {
+        Behaviour::Judge(verdict) => judge(stream, publishes, &*verdict, state).await,
+        Behaviour::Slow(delay) => {
+            wait::pass(delay).await;
+            judge(stream, publishes, &|_| 204, state).await
+        }
+        Behaviour::Garbage => {
+            state.record(publishes, |_| 0);
+            stream.write_all(b"\x00\x01 this is no HTTP \xff\r\n\r\n").await.ok()?;
+            None
+        }
+        Behaviour::Hang => {
+            state.record(publishes, |_| 0);
+            std::future::pending().await
+        }
+    }
+}
+
+async fn judge(
+    stream: &mut BufReader<TcpStream>,
+    publishes: Vec<Publish>,
+    verdict: &(dyn Fn(&Publish) -> u16 + Send + Sync),
+    state: &State,
+) -> Option<()> {
+    let judged = state.record(publishes, verdict);
+    let failed: Vec<_> = judged.iter().filter(|publish| !publish.accepted()).collect();
+    match (failed.first(), judged.first().is_some_and(|publish| publish.bulk)) {
+        (None, _) => write_answer(stream, 204, "").await,
+        (Some(first), false) => {
+            let body = json!({"errorCode": "ERR_PUBSUB_PUBLISH_MESSAGE", "message": "refused by the stub"});
+            write_answer(stream, first.status, &body.to_string()).await
+        }
+        (Some(_), true) => write_answer(stream, 500, &failed_entries(&failed)).await,
+    }
+}
+
+/// The body with which daprd tells which events of a bulk call it could not publish.
+fn failed_entries(failed: &[&Publish]) -> String {
+    let entries: Vec<_> = failed
+        .iter()
+        .map(|publish| json!({"entryId": publish.entry, "error": "refused by the stub"}))
+        .collect();
+    json!({"failedEntries": entries, "errorCode": "ERR_PUBSUB_PUBLISH_MESSAGE"}).to_string()
+}
+
+impl State {
+    fn record(&self, publishes: Vec<Publish>, verdict: impl Fn(&Publish) -> u16) -> Vec<Publish> {
+        let judged: Vec<_> =
+            publishes.into_iter().map(|publish| Publish { status: verdict(&publish), ..publish }).collect();
+        self.publishes.lock().unwrap().extend(judged.iter().cloned());
+        judged
+    }
+}

@@ -1,0 +1,21 @@
+//! Who runs beside whom: measuring tests run alone, all others side by side.
+
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+static TURN: RwLock<()> = RwLock::new(());
+
+/// Held by a test that may run beside others. Taken once a test: a second one could wait for ever behind `alone`.
+pub(crate) type Beside = RwLockReadGuard<'static, ()>;
+
+/// Held by a test whose figures others would disturb.
+pub(crate) type Alone = RwLockWriteGuard<'static, ()>;
+
+/// Waits for the tests that run alone.
+pub(crate) fn beside() -> Beside {
+    TURN.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits for all others and keeps them waiting.
+pub(crate) fn alone() -> Alone {
+    TURN.write().unwrap_or_else(PoisonError::into_inner)
+}

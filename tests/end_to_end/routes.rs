@@ -1,0 +1,103 @@
+//! The manifest: which components there are, what each may reach and know, and how big it is.
+
+use std::collections::BTreeMap;
+
+use toml::{Table, Value};
+
+use crate::harness::environment::root;
+
+const LARGEST: u64 = 1_200_000;
+
+const DATABASE: &str = "postgres://{{ database_host }}";
+const SIDECAR: &str = "{{ dapr_url }}";
+
+const TASK_VARIABLES: [&str; 8] = [
+    "cors_origins",
+    "dapr_api_token",
+    "dapr_url",
+    "database_url",
+    "event_source",
+    "jwt_secret",
+    "publish_timeout_ms",
+    "pubsub_name",
+];
+
+/// Health knows no secret that signs tokens and publishes nothing.
+const HEALTH_VARIABLES: [&str; 4] = ["cors_origins", "dapr_api_token", "dapr_url", "database_url"];
+
+fn manifest() -> Table {
+    std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()
+}
+
+fn components() -> BTreeMap<String, Table> {
+    let Value::Table(components) = manifest()["component"].clone() else { panic!("no components") };
+    components.into_iter().map(|(id, component)| (id, component.as_table().unwrap().clone())).collect()
+}
+
+#[test]
+fn each_route_has_its_component() {
+    let triggers = manifest()["trigger"]["http"].as_array().unwrap().clone();
+    let routes: BTreeMap<_, _> = triggers
+        .iter()
+        .map(|trigger| (trigger["component"].as_str().unwrap(), trigger["route"].as_str().unwrap()))
+        .collect();
+    let expected = BTreeMap::from([
+        ("complete", "/api/v1/tasks/:id/complete"),
+        ("health", "/api/v1/health"),
+        ("task", "/api/v1/tasks/:id"),
+        ("tasks", "/api/v1/tasks"),
+        ("uncomplete", "/api/v1/tasks/:id/uncomplete"),
+    ]);
+    assert_eq!(routes, expected);
+    assert_eq!(triggers.len(), expected.len());
+}
+
+#[test]
+fn each_component_has_a_test_module_and_a_directory() {
+    for id in components().keys() {
+        for path in [format!("tests/end_to_end/{id}.rs"), format!("components/{id}")] {
+            assert!(root().join(&path).exists(), "{path} is missing");
+        }
+    }
+}
+
+#[test]
+fn each_component_reaches_the_database_and_the_sidecar_and_nothing_else() {
+    for (id, component) in components() {
+        let hosts = component["allowed_outbound_hosts"].as_array().unwrap();
+        let hosts: Vec<_> = hosts.iter().map(|host| host.as_str().unwrap()).collect();
+        assert_eq!(hosts, [DATABASE, SIDECAR], "{id}");
+    }
+}
+
+#[test]
+fn each_component_knows_only_the_variables_it_needs() {
+    for (id, component) in components() {
+        let variables = component["variables"].as_table().unwrap();
+        let mut names: Vec<_> = variables.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        let expected = if id == "health" { &HEALTH_VARIABLES[..] } else { &TASK_VARIABLES };
+        assert_eq!(names, expected, "{id}");
+    }
+}
+
+#[test]
+fn secrets_are_marked_as_secret_and_have_no_default() {
+    let variables = manifest()["variables"].as_table().unwrap().clone();
+    for name in ["database_url", "jwt_secret"] {
+        assert_eq!(variables[name]["secret"].as_bool(), Some(true), "{name}");
+        assert_eq!(variables[name]["required"].as_bool(), Some(true), "{name}");
+        assert!(variables[name].get("default").is_none(), "{name}");
+    }
+    assert_eq!(variables["dapr_api_token"]["secret"].as_bool(), Some(true));
+}
+
+#[test]
+fn each_component_is_small() {
+    for (id, component) in components() {
+        let file = root().join(component["source"].as_str().unwrap());
+        let size =
+            std::fs::metadata(&file).unwrap_or_else(|_| panic!("{file:?}: run `cargo xtask test`")).len();
+        assert!(size < LARGEST, "{id} has {size} bytes");
+    }
+}

@@ -1,0 +1,216 @@
+//! A sidecar that is stopped, refuses, answers garbage or hangs: no caller notices, and nothing is lost.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::answer::id;
+use crate::harness::collector::Dapr;
+use crate::harness::event::{Event, TASK_EVENTS, TASK_UPDATES};
+use crate::harness::load::{Durations, burst, steady};
+use crate::harness::stub::{Behaviour, Stub};
+use crate::harness::{App, Route, Setup, User, nudge, turn, wait};
+
+/// How much longer than with a healthy sidecar 99 of 100 requests may take.
+const TOLERANCE: Duration = Duration::from_millis(5);
+
+/// How a sidecar fails.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Stopped,
+    Refuses,
+    Garbage,
+    Hangs,
+}
+
+impl Fault {
+    const ALL: [Self; 4] = [Self::Stopped, Self::Refuses, Self::Garbage, Self::Hangs];
+
+    /// The failing sidecar; `None` when nobody listens at all.
+    fn stub(self) -> Option<Stub> {
+        match self {
+            Self::Stopped => None,
+            Self::Refuses => Some(Stub::start(Behaviour::status(500))),
+            Self::Garbage => Some(Stub::start(Behaviour::Garbage)),
+            Self::Hangs => Some(Stub::start(Behaviour::Hang)),
+        }
+    }
+}
+
+fn setup(stub: Option<&Stub>) -> Setup {
+    match stub {
+        Some(stub) => Setup::new().dapr_url(stub.url()),
+        None => Setup::new(),
+    }
+}
+
+#[tokio::test]
+async fn with_a_stopped_sidecar_all_routes_answer_and_the_events_come_later() {
+    assert_outage_goes_unnoticed(Fault::Stopped).await;
+}
+
+#[tokio::test]
+async fn with_a_refusing_sidecar_all_routes_answer_and_the_events_come_later() {
+    assert_outage_goes_unnoticed(Fault::Refuses).await;
+}
+
+#[tokio::test]
+async fn with_a_sidecar_that_answers_garbage_all_routes_answer_and_the_events_come_later() {
+    assert_outage_goes_unnoticed(Fault::Garbage).await;
+}
+
+#[tokio::test]
+async fn with_a_hanging_sidecar_all_routes_answer_and_the_events_come_later() {
+    assert_outage_goes_unnoticed(Fault::Hangs).await;
+}
+
+async fn assert_outage_goes_unnoticed(fault: Fault) {
+    let stub = fault.stub();
+    let app = setup(stub.as_ref()).start();
+    let users = app.users(2);
+    for user in &users {
+        assert_all_routes_answer(user).await;
+    }
+    for user in &users {
+        // Six changes; the task is gone at the end.
+        assert_eq!(app.database.outbox_of(user.id).await, [1, 2, 3, 4, 5, 6], "{fault:?}");
+    }
+    drop(stub);
+    let dapr = Dapr::start_on(app.dapr_port());
+    for user in &users {
+        let events = nudge::until_delivered(&app.user(), &dapr, user.id, 2 * 6).await;
+        assert_in_order(&events, 6);
+        wait::until(wait::SOON, "an empty outbox", async || {
+            app.database.outbox_of(user.id).await.is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+/// Calls each route once; six of the calls change something.
+async fn assert_all_routes_answer(user: &User) {
+    let task = user.create("Made while the sidecar is away").await;
+    for route in Route::ALL {
+        let answer = user.call(route, &id(&task)).await;
+        assert_eq!(answer.status, route.success(), "{route:?}: {}", answer.text());
+    }
+}
+
+/// Each topic has the events of changes 1 to `last` in order; an event may come again.
+fn assert_in_order(events: &[Event], last: u64) {
+    for topic in [TASK_EVENTS, TASK_UPDATES] {
+        let mut sequences: Vec<_> =
+            events.iter().filter(|event| event.topic == topic).map(|event| event.sequence).collect();
+        sequences.dedup();
+        assert_eq!(sequences, (1..=last).collect::<Vec<_>>(), "{topic}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_publish_is_logged_with_what_it_was_and_without_secrets() {
+    for fault in Fault::ALL {
+        let stub = fault.stub();
+        let app = setup(stub.as_ref()).start();
+        let user = app.user();
+        let request = user.on(Route::Create, "").json(&json!({"title": "A private matter"}));
+        let request = request.header("x-correlation-id", "seen-in-the-log");
+        let task = id(&crate::harness::answer::Answer::to(request).await.task(201));
+        let failures = wait::until(wait::SOON, &format!("a logged failure of {fault:?}"), async || {
+            let failures = app.log().failures_of(&task);
+            (failures.len() >= 2).then_some(failures)
+        })
+        .await;
+        for (event_type, topic) in [("task.created", TASK_EVENTS), ("sync.task", TASK_UPDATES)] {
+            let failure = failures.iter().find(|entry| entry["topic"] == topic).expect(topic);
+            assert_eq!(failure["event_type"], event_type, "{fault:?}");
+            assert_eq!(failure["correlation_id"], "seen-in-the-log", "{fault:?}");
+            assert_eq!(failure["attempt"], 1, "{fault:?}");
+            assert!(failure["error"].as_str().is_some_and(|error| !error.is_empty()), "{failure}");
+        }
+        assert_log_has_no_secrets(&app, &user);
+    }
+}
+
+fn assert_log_has_no_secrets(app: &App, user: &User) {
+    let log = app.log().text();
+    let password = app.database.password();
+    for secret in ["A private matter", &user.token, crate::harness::user::SECRET, &password] {
+        assert!(!log.contains(secret), "the log contains {secret}");
+    }
+}
+
+#[tokio::test]
+async fn every_attempt_is_logged_with_its_number() {
+    let stub = Stub::start(Behaviour::status(500));
+    let app = setup(Some(&stub)).start();
+    let task = app.user().new_task_id().await;
+    let attempts = wait::until(wait::EVENTUALLY, "three attempts in the log", async || {
+        app.user().create("Another mutation drains").await;
+        let mut failures = app.log().failures_of(&task);
+        failures.retain(|failure| failure["topic"] == TASK_EVENTS);
+        (failures.len() >= 3).then_some(failures)
+    })
+    .await;
+    let numbers: Vec<_> = attempts.iter().take(3).map(|failure| failure["attempt"].clone()).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+}
+
+/// An app under load, with its failing or healthy sidecar.
+struct Loaded {
+    name: String,
+    app: App,
+    users: Vec<User>,
+    durations: Durations,
+    _stub: Option<Stub>,
+}
+
+impl Loaded {
+    fn start(name: String, stub: Option<Stub>) -> Self {
+        let app = setup(stub.as_ref()).launch();
+        let users = app.users(50);
+        Self { name, app, users, durations: Durations::default(), _stub: stub }
+    }
+
+    async fn steady(&mut self, count: usize) {
+        self.durations.add(steady(&self.users, count, 100).await);
+    }
+}
+
+/// Runs take turns, so that what else the machine does meets all of them.
+#[tokio::test]
+async fn requests_are_as_fast_as_with_a_healthy_sidecar() {
+    let _turn = turn::alone();
+    let mut healthy = Loaded::start("healthy".to_owned(), Some(Stub::start(Behaviour::accept())));
+    let mut faulty: Vec<_> =
+        Fault::ALL.map(|fault| Loaded::start(format!("{fault:?}"), fault.stub())).into_iter().collect();
+    for loaded in faulty.iter_mut().chain([&mut healthy]) {
+        // Warms the app up; not measured.
+        steady(&loaded.users, 50, 100).await;
+    }
+    for _ in 0..5 {
+        for loaded in faulty.iter_mut().chain([&mut healthy]) {
+            loaded.steady(200).await;
+        }
+    }
+    let limit = healthy.durations.p99() + TOLERANCE;
+    for loaded in faulty {
+        let p99 = loaded.durations.p99();
+        println!("p99 healthy {:?}, {} {p99:?}", healthy.durations.p99(), loaded.name);
+        assert!(p99 <= limit, "{}: p99 {p99:?}, limit {limit:?}", loaded.name);
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_requests_over_64_connections_all_succeed_whatever_the_sidecar_does() {
+    let _turn = turn::alone();
+    for fault in Fault::ALL {
+        let loaded = Loaded::start(format!("{fault:?}"), fault.stub());
+        let durations = burst(&loaded.users, 1000, 64).await;
+        println!("{}: p99 {:?}", loaded.name, durations.p99());
+        let mut waiting = 0;
+        for user in &loaded.users {
+            waiting += loaded.app.database.outbox_of(user.id).await.len();
+        }
+        assert_eq!(waiting, 1000, "{fault:?}: changes in the outbox");
+    }
+}

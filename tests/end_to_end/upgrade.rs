@@ -1,0 +1,81 @@
+//! An installation that upgrades: its database has the old `users` and `tasks`, with rows in them.
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::harness::answer::{AUTHENTICATION, instant};
+use crate::harness::database::Database;
+use crate::harness::{Own, Route, Setup};
+
+const OWNER: Uuid = Uuid::from_u128(0x0a0a);
+const TASK: Uuid = Uuid::from_u128(0x0b0b);
+
+const OLD_TABLES: &str = "
+    CREATE TABLE users (id uuid PRIMARY KEY);
+    CREATE TABLE tasks (
+        id uuid PRIMARY KEY,
+        user_id uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+        title varchar(500) NOT NULL,
+        completed boolean NOT NULL DEFAULT false,
+        created_at timestamp NOT NULL,
+        updated_at timestamp NOT NULL
+    );
+    INSERT INTO users VALUES ('00000000-0000-0000-0000-000000000a0a');
+    INSERT INTO tasks VALUES (
+        '00000000-0000-0000-0000-000000000b0b', '00000000-0000-0000-0000-000000000a0a',
+        'From before', true, '2025-02-03 04:05:06.789', '2025-03-04 05:06:07'
+    );";
+
+async fn upgraded(timestamps: &str) -> Own {
+    let database = Database::empty();
+    database.execute(&OLD_TABLES.replace(" timestamp ", &format!(" {timestamps} "))).await;
+    database.migrate();
+    Setup::new().with_dapr().database(database).start()
+}
+
+async fn assert_old_row_is_served(timestamps: &str) {
+    let app = upgraded(timestamps).await;
+    let task = app.user_with_id(OWNER).read(&TASK.to_string()).await;
+    assert_eq!((&task["title"], &task["completed"]), (&json!("From before"), &json!(true)));
+    assert_eq!(instant(&task["created_at"]), instant(&json!("2025-02-03T04:05:06.789Z")));
+    assert_eq!(instant(&task["updated_at"]), instant(&json!("2025-03-04T05:06:07Z")));
+    assert_eq!(task.get("due_date"), None);
+    assert_eq!(app.user_with_id(OWNER).list().await, [task]);
+}
+
+#[tokio::test]
+async fn the_old_rows_are_served_when_their_times_had_no_zone() {
+    assert_old_row_is_served("timestamp").await;
+}
+
+#[tokio::test]
+async fn the_old_rows_are_served_when_their_times_had_a_zone() {
+    assert_old_row_is_served("timestamptz").await;
+}
+
+#[tokio::test]
+async fn a_user_without_a_row_in_users_is_not_found() {
+    let app = upgraded("timestamptz").await;
+    let stranger = app.user();
+    let answer = stranger.post_task(&json!({"title": "A"})).await;
+    answer.plain_error(401, AUTHENTICATION, "User not found");
+    assert_eq!(stranger.list().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
+async fn a_refused_user_leaves_nothing_in_the_outbox() {
+    let app = upgraded("timestamptz").await;
+    let stranger = app.user();
+    assert_eq!(stranger.post_task(&json!({"title": "A"})).await.status, 401);
+    assert_eq!(app.database.outbox_of(stranger.id).await, Vec::<i64>::new());
+}
+
+#[tokio::test]
+async fn old_and_new_tasks_can_be_changed_and_their_events_start_at_one() {
+    let app = upgraded("timestamptz").await;
+    let user = app.user_with_id(OWNER);
+    user.update(&TASK.to_string(), &json!({"title": "From now", "due_date": "2027-01-01T00:00:00Z"})).await;
+    user.create("New").await;
+    user.call(Route::Delete, &TASK.to_string()).await.ok(200);
+    assert_eq!(app.heard(&user).await.sentinel, 4);
+}
