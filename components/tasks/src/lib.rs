@@ -17,8 +17,8 @@ async fn tasks(request: Request) -> impl IntoResponse {
 
 #[derive(serde::Serialize)]
 struct TaskList {
-    count: usize,
     tasks: Vec<Task>,
+    count: usize,
 }
 
 async fn list(call: &Call) -> Result<Reply, Error> {
