@@ -33,7 +33,9 @@ impl AllowedHosts {
     pub(crate) fn parse(entries: &[String]) -> Result<Self> {
         let given = entries.iter().filter(|entry| !matches!(entry.as_str(), "" | "http://" | "https://"));
         let patterns = given
-            .map(|entry| Pattern::parse(entry.trim()).with_context(|| format!("allowed_outbound_hosts: {entry:?}")))
+            .map(|entry| {
+                Pattern::parse(entry.trim()).with_context(|| format!("allowed_outbound_hosts: {entry:?}"))
+            })
             .collect::<Result<_>>()?;
         Ok(Self(patterns))
     }
@@ -84,7 +86,9 @@ impl Pattern {
 impl HostPattern {
     fn parse(host: &str) -> Result<Self> {
         if matches!(host, "self" | "self.alt") || host.ends_with(".spin.internal") {
-            bail!("lets components call each other, which this host does not implement: run the application with spin");
+            bail!(
+                "lets components call each other, which this host does not implement: run the application with spin"
+            );
         }
         if host == "*" {
             return Ok(Self::Any);
@@ -116,12 +120,14 @@ fn split_port(authority: &str) -> (&str, &str) {
 }
 
 fn parse_ports(port: &str, scheme: &str) -> Result<Range<u32>> {
-    let number = |text: &str| text.parse::<u16>().map(u32::from).with_context(|| format!("{text:?} is not a port"));
+    let number =
+        |text: &str| text.parse::<u16>().map(u32::from).with_context(|| format!("{text:?} is not a port"));
     let single = |port: u32| port..port + 1;
     match (port, port.split_once("..")) {
         ("*", _) => Ok(0..u32::from(u16::MAX) + 1),
         ("", _) => {
-            let port = default_port(scheme).with_context(|| format!("has no port, and {scheme} has no usual one"))?;
+            let port = default_port(scheme)
+                .with_context(|| format!("has no port, and {scheme} has no usual one"))?;
             Ok(single(port.into()))
         }
         (_, Some((start, end))) => Ok(number(start)?..number(end)?),
@@ -179,7 +185,14 @@ mod tests {
 
     #[test]
     fn wrong_and_unsupported_entries_are_refused() {
-        for wrong in ["localhost:3500", "http://h/path", "redis://h", "http://h:port", "http://self", "http://a.spin.internal"] {
+        for wrong in [
+            "localhost:3500",
+            "http://h/path",
+            "redis://h",
+            "http://h:port",
+            "http://self",
+            "http://a.spin.internal",
+        ] {
             AllowedHosts::parse(&[wrong.to_owned()]).unwrap_err();
         }
     }

@@ -83,6 +83,9 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<InstanceData>> 
 }
 
 /// Links a component, which must export `wasi:http/handler@0.3.0`.
-pub(crate) fn link(linker: &Linker<InstanceData>, component: &Component) -> wasmtime::Result<ServicePre<InstanceData>> {
+pub(crate) fn link(
+    linker: &Linker<InstanceData>,
+    component: &Component,
+) -> wasmtime::Result<ServicePre<InstanceData>> {
     ServicePre::new(linker.instantiate_pre(component)?)
 }

@@ -20,7 +20,9 @@ pub(crate) fn prepare(request: &mut Parts, matched: &Match<'_>, client: SocketAd
     }
     make_absolute(request)?;
     for (name, value) in spin_headers(&request.uri, matched, client) {
-        let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) else { continue };
+        let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) else {
+            continue;
+        };
         request.headers.append(name, value);
     }
     Ok(())
@@ -40,10 +42,9 @@ fn make_absolute(request: &mut Parts) -> Result<()> {
 
 fn spin_headers(uri: &Uri, matched: &Match<'_>, client: SocketAddr) -> Vec<(String, String)> {
     let pattern = &matched.route.pattern;
-    let parameters = matched
-        .parameters
-        .iter()
-        .map(|(name, value)| (format!("spin-path-match-{}", name.replace('_', "-").to_lowercase()), value.clone()));
+    let parameters = matched.parameters.iter().map(|(name, value)| {
+        (format!("spin-path-match-{}", name.replace('_', "-").to_lowercase()), value.clone())
+    });
     let fixed = [
         ("spin-path-info", matched.trailing.clone()),
         ("spin-full-url", uri.to_string()),
@@ -76,7 +77,9 @@ mod tests {
 
     #[test]
     fn the_route_and_the_client_are_told() {
-        let request = http::Request::get("/files/7/a/b?q=1").header("host", "localhost:3000").header("connection", "close");
+        let request = http::Request::get("/files/7/a/b?q=1")
+            .header("host", "localhost:3000")
+            .header("connection", "close");
         let parts = prepared("/files/:user_id/...", request);
         assert_eq!(values(&parts, "spin-path-match-user-id"), ["7"]);
         assert_eq!(values(&parts, "spin-path-info"), ["/a/b"]);

@@ -135,7 +135,12 @@ impl HandlerState for Instances {
 pub(crate) struct Expiration(Pin<Box<Sleep>>);
 
 impl WorkerExpiration for Expiration {
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+    fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        status: WorkerStatus,
+        start: Instant,
+    ) -> Poll<()> {
         if !matches!(status, WorkerStatus::Idle) {
             return Poll::Pending;
         }
@@ -181,7 +186,12 @@ impl WorkerState for Worker {
         // The store first: it prints the rest of what the guest wrote, such as its panic.
         drop(store);
         if let Err(error) = result {
-            eprintln!("An instance of {} ended with all its requests: {}", self.component, one_line(&error));
+            // The cause alone: above it stands a backtrace of nameless functions.
+            eprintln!(
+                "An instance of {} ended with all its requests: {}",
+                self.component,
+                error.root_cause()
+            );
         }
     }
 }

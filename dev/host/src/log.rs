@@ -19,7 +19,11 @@ impl GuestOutput {
     /// `quiet` throws everything away.
     pub(crate) fn new(component: &str, quiet: bool) -> Self {
         let print: fn(&[u8]) = if quiet { |_| {} } else { print_line };
-        Self(Arc::new(Mutex::new(LineBuffer { prefix: format!("{component} | "), pending: Vec::new(), print })))
+        Self(Arc::new(Mutex::new(LineBuffer {
+            prefix: format!("{component} | "),
+            pending: Vec::new(),
+            print,
+        })))
     }
 
     fn append(&self, bytes: &[u8]) {

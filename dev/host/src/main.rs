@@ -67,7 +67,10 @@ async fn main() -> ExitCode {
 
 /// Serves until a signal ends the process, at once and whatever it is doing: Spin has no graceful end either.
 async fn run(arguments: Arguments) -> Result<()> {
-    let runtime = arguments.runtime_config_file.as_deref().map_or_else(|| Ok(RuntimeConfig::default()), runtime_config::read)?;
+    let runtime = arguments
+        .runtime_config_file
+        .as_deref()
+        .map_or_else(|| Ok(RuntimeConfig::default()), runtime_config::read)?;
     // The port first: that it is taken should not be learned only after compiling.
     let listener = server::listen(arguments.listen).await?;
     let application = Application::load(&arguments.from, &runtime, arguments.quiet)?;

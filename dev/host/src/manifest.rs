@@ -59,8 +59,7 @@ pub(crate) struct Component {
 type Unknown = BTreeMap<String, toml::Value>;
 
 /// Fields that say nothing about how the application runs.
-const HARMLESS: [&str; 8] =
-    ["authors", "build", "description", "id", "name", "targets", "tool", "version"];
+const HARMLESS: [&str; 8] = ["authors", "build", "description", "id", "name", "targets", "tool", "version"];
 
 #[derive(Deserialize)]
 struct File {
@@ -142,7 +141,8 @@ fn routes(mut triggers: BTreeMap<String, Vec<TriggerTable>>) -> Result<Vec<Route
 
 impl Variable {
     fn check(&self, name: &str) -> Result<()> {
-        crate::variables::validate_name(name).map_err(|reason| anyhow::anyhow!("variable {name:?} {reason}"))?;
+        crate::variables::validate_name(name)
+            .map_err(|reason| anyhow::anyhow!("variable {name:?} {reason}"))?;
         reject_unknown(&format!("variable {name:?}"), &self.unknown)?;
         ensure!(
             self.required != self.default.is_some(),
@@ -180,9 +180,12 @@ impl ComponentTable {
 }
 
 fn reject_unknown(place: &str, fields: &Unknown) -> Result<()> {
-    let unsupported = fields.iter().find(|(name, value)| !HARMLESS.contains(&name.as_str()) && !is_empty(value));
+    let unsupported =
+        fields.iter().find(|(name, value)| !HARMLESS.contains(&name.as_str()) && !is_empty(value));
     match unsupported {
-        Some((name, _)) => bail!("{place} has `{name}`, which this host does not implement: run it with spin"),
+        Some((name, _)) => {
+            bail!("{place} has `{name}`, which this host does not implement: run it with spin")
+        }
         None => Ok(()),
     }
 }
@@ -251,7 +254,8 @@ mod tests {
 
     #[test]
     fn another_trigger_is_refused() {
-        let message = error_of(&format!("{MINIMAL}\n[[trigger.redis]]\nchannel = \"c\"\ncomponent = \"one\""));
+        let message =
+            error_of(&format!("{MINIMAL}\n[[trigger.redis]]\nchannel = \"c\"\ncomponent = \"one\""));
         assert!(message.starts_with("this host has no redis trigger"), "{message}");
     }
 

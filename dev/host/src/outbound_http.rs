@@ -36,10 +36,15 @@ impl HttpClient {
         Self(builder.build(Connector))
     }
 
-    async fn send(&self, mut request: Request<WasiBody>, limits: Timeouts) -> Result<Response<WasiBody>, Error> {
+    async fn send(
+        &self,
+        mut request: Request<WasiBody>,
+        limits: Timeouts,
+    ) -> Result<Response<WasiBody>, Error> {
         // The client writes it from the URI, as Spin's does.
         request.headers_mut().remove(header::HOST);
-        let response = CONNECT_TIMEOUT.scope(limits.connect, self.0.request(request).map_err(|e| client_error(&e)));
+        let response =
+            CONNECT_TIMEOUT.scope(limits.connect, self.0.request(request).map_err(|e| client_error(&e)));
         let response = tokio::time::timeout(limits.first_byte, response)
             .await
             .map_err(|_| Error::ConnectionReadTimeout)??;
@@ -79,8 +84,13 @@ impl OutboundHttp {
             return Err(Error::HttpRequestDenied);
         }
         if request.uri().scheme() != Some(&Scheme::HTTP) {
-            eprintln!("This host has no outbound https: run the application with spin to reach {}", request.uri());
-            return Err(Error::InternalError(Some("outbound https is not implemented by this host".to_owned())));
+            eprintln!(
+                "This host has no outbound https: run the application with spin to reach {}",
+                request.uri()
+            );
+            return Err(Error::InternalError(Some(
+                "outbound https is not implemented by this host".to_owned(),
+            )));
         }
         Ok(())
     }
@@ -183,7 +193,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_refused() {
-        let error = HttpClient::new(true).send(get("http://127.0.0.1:1/"), all(DEFAULT_TIMEOUT)).await.unwrap_err();
+        let error =
+            HttpClient::new(true).send(get("http://127.0.0.1:1/"), all(DEFAULT_TIMEOUT)).await.unwrap_err();
         assert!(matches!(error, Error::ConnectionRefused), "{error:?}");
     }
 

@@ -66,8 +66,9 @@ impl Postgres {
     async fn open(&self, address: &str, certificate: Option<&str>) -> Result<Connection, Error> {
         pool::check_address(address, &self.allowed)?;
         let client = self.pools.get(address, certificate).await;
-        // With all its causes and on several lines: components see the same text in Spin.
-        client.map(|client| Connection(Arc::new(client))).map_err(|e| Error::ConnectionFailed(format!("{e:?}")))
+        client
+            .map(|client| Connection(Arc::new(client)))
+            .map_err(|e| Error::ConnectionFailed(format!("{e:#}")))
     }
 }
 

@@ -61,7 +61,11 @@ async fn connection(stream: TcpStream, client: SocketAddr, application: Arc<Appl
 }
 
 /// Fails for a request without a host, which closes the connection.
-async fn answer(request: Request<Incoming>, client: SocketAddr, application: &Application) -> Result<Response<WasiBody>> {
+async fn answer(
+    request: Request<Incoming>,
+    client: SocketAddr,
+    application: &Application,
+) -> Result<Response<WasiBody>> {
     let path = request.uri().path().to_owned();
     if let Some(name) = path.strip_prefix(WELL_KNOWN) {
         return Ok(if name == "health" { text("OK") } else { empty(StatusCode::NOT_FOUND) });
@@ -79,7 +83,9 @@ async fn answer(request: Request<Incoming>, client: SocketAddr, application: &Ap
 }
 
 fn text(text: &'static str) -> Response<WasiBody> {
-    Response::new(Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed_unsync())
+    Response::new(
+        Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {}).boxed_unsync(),
+    )
 }
 
 fn empty(status: StatusCode) -> Response<WasiBody> {

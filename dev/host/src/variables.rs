@@ -33,9 +33,12 @@ impl Variables {
         let mut expanded = String::new();
         let mut rest = template;
         while let Some((literal, tail)) = rest.split_once("{{") {
-            let (name, after) = tail.split_once("}}").with_context(|| format!("{template:?} has a '{{{{' without '}}}}'"))?;
+            let (name, after) =
+                tail.split_once("}}").with_context(|| format!("{template:?} has a '{{{{' without '}}}}'"))?;
             let name = name.trim();
-            let value = self.0.get(name).with_context(|| format!("{template:?} names the variable \"{name}\", which is not in [variables]"))?;
+            let value = self.0.get(name).with_context(|| {
+                format!("{template:?} names the variable \"{name}\", which is not in [variables]")
+            })?;
             expanded.push_str(literal);
             expanded.push_str(value);
             rest = after;
@@ -45,7 +48,10 @@ impl Variables {
     }
 
     /// Replaces the templates in each value of `templates`.
-    pub(crate) fn expand_all(&self, templates: &BTreeMap<String, String>) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn expand_all(
+        &self,
+        templates: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>> {
         templates.iter().map(|(key, template)| Ok((key.clone(), self.expand(template)?))).collect()
     }
 }

@@ -32,9 +32,10 @@ fn parameter(value: &ParameterValue) -> Result<Parameter> {
             let (date, time) = (date(*year, *month, *day)?, time(*hour, *minute, *second, *nano)?);
             Box::new(NaiveDateTime::new(date, time))
         }
-        ParameterValue::Timestamp(seconds) => {
-            Box::new(DateTime::<Utc>::from_timestamp(*seconds, 0).with_context(|| format!("invalid epoch timestamp {seconds}"))?)
-        }
+        ParameterValue::Timestamp(seconds) => Box::new(
+            DateTime::<Utc>::from_timestamp(*seconds, 0)
+                .with_context(|| format!("invalid epoch timestamp {seconds}"))?,
+        ),
         ParameterValue::Uuid(value) => {
             Box::new(uuid::Uuid::parse_str(value).with_context(|| format!("invalid UUID {value}"))?)
         }
@@ -52,7 +53,9 @@ fn parameter(value: &ParameterValue) -> Result<Parameter> {
         | ParameterValue::RangeInt64(_)
         | ParameterValue::RangeDecimal(_)
         | ParameterValue::ArrayDecimal(_)
-        | ParameterValue::Interval(_) => bail!("this host implements no decimals, ranges and intervals: use spin"),
+        | ParameterValue::Interval(_) => {
+            bail!("this host implements no decimals, ranges and intervals: use spin")
+        }
     })
 }
 
@@ -79,7 +82,11 @@ impl ToSql for AnyNull {
         true
     }
 
-    fn to_sql_checked(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
+    fn to_sql_checked(
+        &self,
+        ty: &Type,
+        out: &mut BytesMut,
+    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
         self.to_sql(ty, out)
     }
 }

@@ -52,7 +52,8 @@ fn create(address: &str, certificate: Option<&str>) -> Result<Pool> {
 
 /// Fails unless every host of the connection string is allowed.
 pub(super) fn check_address(address: &str, allowed: &AllowedHosts) -> Result<(), Error> {
-    let config: Config = address.parse().map_err(|e: tokio_postgres::Error| Error::ConnectionFailed(e.to_string()))?;
+    let config: Config =
+        address.parse().map_err(|e: tokio_postgres::Error| Error::ConnectionFailed(e.to_string()))?;
     let ports = config.get_ports();
     for (index, host) in config.get_hosts().iter().enumerate() {
         let Host::Tcp(host) = host else {
@@ -81,7 +82,9 @@ mod tests {
         check("postgres://user:secret@127.0.0.1:5432/app?sslmode=disable").unwrap();
         check("postgres://user@127.0.0.1/app").unwrap();
         let error = check("postgres://user:secret@localhost:5432/app").unwrap_err();
-        assert!(matches!(&error, Error::ConnectionFailed(m) if m == "address postgres://localhost:5432 is not permitted"));
+        assert!(
+            matches!(&error, Error::ConnectionFailed(m) if m == "address postgres://localhost:5432 is not permitted")
+        );
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use deadpool_postgres::Object;
 use futures::StreamExt as _;
+use futures::stream::Fuse;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{Row, RowStream};
 use wasmtime::StoreContextMut;
@@ -28,14 +29,23 @@ pub(super) struct Rows {
 }
 
 /// Runs a statement and returns the number of rows it changed.
-pub(super) async fn execute(client: &Object, statement: &str, parameters: &[ParameterValue]) -> Result<u64, Error> {
+pub(super) async fn execute(
+    client: &Object,
+    statement: &str,
+    parameters: &[ParameterValue],
+) -> Result<u64, Error> {
     // Spin tells a parameter that cannot be sent otherwise here than for a query.
-    let parameters = parameter::to_sql(parameters).map_err(|e| Error::ValueConversionFailed(format!("{e:?}")))?;
+    let parameters =
+        parameter::to_sql(parameters).map_err(|e| Error::ValueConversionFailed(format!("{e:#}")))?;
     client.execute_raw(statement, parameters).await.map_err(|e| query_failed(&e))
 }
 
 /// Runs a statement and waits for all its rows.
-pub(super) async fn collect(client: &Object, statement: &str, parameters: &[ParameterValue]) -> Result<RowSet, Error> {
+pub(super) async fn collect(
+    client: &Object,
+    statement: &str,
+    parameters: &[ParameterValue],
+) -> Result<RowSet, Error> {
     let mut arriving = stream(client, statement, parameters).await?;
     let mut rows = Vec::new();
     while let Some(row) = arriving.values.recv().await {
@@ -46,10 +56,16 @@ pub(super) async fn collect(client: &Object, statement: &str, parameters: &[Para
 }
 
 /// Runs a statement and returns when its first row is there, or its end.
-pub(super) async fn stream(client: &Object, statement: &str, parameters: &[ParameterValue]) -> Result<Rows, Error> {
-    let parameters = parameter::to_sql(parameters).map_err(|e| Error::BadParameter(format!("{e:?}")))?;
+pub(super) async fn stream(
+    client: &Object,
+    statement: &str,
+    parameters: &[ParameterValue],
+) -> Result<Rows, Error> {
+    let parameters = parameter::to_sql(parameters).map_err(|e| Error::BadParameter(format!("{e:#}")))?;
     // The text rather than a prepared statement: it is parsed and planned each time.
-    let mut rest = Box::pin(client.query_raw(statement, parameters).await.map_err(|e| query_failed(&e))?);
+    let rows = client.query_raw(statement, parameters).await.map_err(|e| query_failed(&e))?;
+    // Asked again after its end, the driver's stream would report a closed connection.
+    let mut rest = Box::pin(rows.fuse());
     let first = rest.next().await;
     let columns = match &first {
         Some(Ok(row)) => value::columns(row),
@@ -66,7 +82,7 @@ pub(super) async fn stream(client: &Object, statement: &str, parameters: &[Param
 
 async fn forward(
     first: Option<Result<Row, tokio_postgres::Error>>,
-    rest: Pin<Box<RowStream>>,
+    rest: Pin<Box<Fuse<RowStream>>>,
     sender: mpsc::Sender<Vec<DbValue>>,
 ) -> Result<(), Error> {
     let mut rows = pin!(futures::stream::iter(first).chain(rest));
@@ -78,7 +94,8 @@ async fn forward(
         };
         let Some(row) = row else { return Ok(()) };
         let row = row.map_err(|e| query_failed(&e))?;
-        let values = value::convert(&row).map_err(|e| Error::QueryFailed(QueryError::Text(format!("{e:?}"))))?;
+        let values =
+            value::convert(&row).map_err(|e| Error::QueryFailed(QueryError::Text(format!("{e:#}"))))?;
         if sender.send(values).await.is_err() {
             return Ok(());
         }

@@ -59,7 +59,9 @@ fn value(row: &Row, index: usize) -> Result<DbValue> {
         Type::DATE => read(row, index, |date| DbValue::Date(date_parts(date)))?,
         Type::TIME => read(row, index, |time| DbValue::Time(time_parts(time)))?,
         Type::UUID => read(row, index, |uuid: uuid::Uuid| DbValue::Uuid(uuid.to_string()))?,
-        Type::JSONB => read(row, index, |json: serde_json::Value| DbValue::Jsonb(json.to_string().into_bytes()))?,
+        Type::JSONB => {
+            read(row, index, |json: serde_json::Value| DbValue::Jsonb(json.to_string().into_bytes()))?
+        }
         Type::INT4_ARRAY => read(row, index, DbValue::ArrayInt32)?,
         Type::INT8_ARRAY => read(row, index, DbValue::ArrayInt64)?,
         Type::TEXT_ARRAY | Type::VARCHAR_ARRAY | Type::BPCHAR_ARRAY => read(row, index, DbValue::ArrayStr)?,
