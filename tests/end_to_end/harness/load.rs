@@ -33,8 +33,9 @@ pub(crate) async fn steady(users: &[User], count: usize, rate: u32) -> Durations
     let mut ticks = tokio::time::interval(Duration::from_secs(1) / rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut requests = JoinSet::new();
-    for user in users.iter().cycle().take(count).cloned() {
+    for user in users.iter().cycle().take(count) {
         ticks.tick().await;
+        let user = user.clone();
         requests.spawn(async move { create(&user).await });
     }
     Durations(requests.join_all().await)

@@ -5,17 +5,22 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 static TURN: RwLock<()> = RwLock::new(());
 
 /// Held by a test that may run beside others. Taken once a test: a second one could wait for ever behind `alone`.
-pub(crate) type Beside = RwLockReadGuard<'static, ()>;
+/// It is held over awaits: each test has a thread and a runtime of its own, so nobody else's work waits with it.
+pub(crate) struct Beside {
+    _guard: RwLockReadGuard<'static, ()>,
+}
 
 /// Held by a test whose figures others would disturb.
-pub(crate) type Alone = RwLockWriteGuard<'static, ()>;
+pub(crate) struct Alone {
+    _guard: RwLockWriteGuard<'static, ()>,
+}
 
 /// Waits for the tests that run alone.
 pub(crate) fn beside() -> Beside {
-    TURN.read().unwrap_or_else(PoisonError::into_inner)
+    Beside { _guard: TURN.read().unwrap_or_else(PoisonError::into_inner) }
 }
 
 /// Waits for all others and keeps them waiting.
 pub(crate) fn alone() -> Alone {
-    TURN.write().unwrap_or_else(PoisonError::into_inner)
+    Alone { _guard: TURN.write().unwrap_or_else(PoisonError::into_inner) }
 }
