@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 
 /// The packages of spin-sdk's `wit/deps` that this host implements.
 const PACKAGES: [&str; 2] = ["spin-postgres@4.2.0", "spin-variables@3.0.0"];
@@ -24,10 +25,15 @@ fn spin_sdk_directory() -> Result<PathBuf> {
     let cargo = std::env::var("CARGO").context("Cargo sets CARGO")?;
     let output = Command::new(cargo).args(["metadata", "--format-version=1", "--locked"]).output()?;
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array().context("cargo metadata lists packages")?;
-    let sdk = packages.iter().find(|package| package["name"] == "spin-sdk").context("spin-sdk is locked")?;
-    let manifest = sdk["manifest_path"].as_str().context("a package has a manifest path")?;
+    let metadata: Value = serde_json::from_slice(&output.stdout)?;
+    let packages =
+        metadata.get("packages").and_then(Value::as_array).context("cargo metadata lists packages")?;
+    let sdk = packages
+        .iter()
+        .find(|package| package.get("name").is_some_and(|name| name == "spin-sdk"))
+        .context("spin-sdk is locked")?;
+    let manifest =
+        sdk.get("manifest_path").and_then(Value::as_str).context("a package has a manifest path")?;
     Ok(Path::new(manifest).parent().context("a manifest is in a directory")?.to_path_buf())
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Manifest {
 }
 
 /// A variable's declaration: it has a default or is required.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(crate) struct Variable {
     /// The value when the environment has none.
     pub(crate) default: Option<String>,

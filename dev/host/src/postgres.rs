@@ -64,7 +64,7 @@ type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
 impl Postgres {
     async fn open(&self, address: &str, certificate: Option<&str>) -> Result<Connection, Error> {
-        pool::check_address(address, &self.allowed)?;
+        pool::check_address(address, &self.allowed).map_err(Error::ConnectionFailed)?;
         let client = self.pools.get(address, certificate).await;
         client
             .map(|client| Connection(Arc::new(client)))

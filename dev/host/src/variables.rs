@@ -78,27 +78,27 @@ pub(crate) fn validate_name(name: &str) -> Result<(), &'static str> {
 mod tests {
     use super::*;
 
-    fn declared(name: &str, default: Option<&str>) -> BTreeMap<String, Variable> {
-        let variable = Variable { default: default.map(str::to_owned), ..Variable::default() };
-        BTreeMap::from([(name.to_owned(), variable)])
+    fn declared(table: &str) -> BTreeMap<String, Variable> {
+        toml::from_str(table).unwrap()
     }
 
     #[test]
     fn the_environment_goes_before_the_default() {
         let lookup = |key: &str| (key == "SPIN_VARIABLE_DAPR_URL").then(|| "set".to_owned());
-        let variables = Variables::resolve(&declared("dapr_url", Some("default")), lookup).unwrap();
+        let variables =
+            Variables::resolve(&declared("dapr_url = { default = \"default\" }"), lookup).unwrap();
         assert_eq!(variables.expand("<{{ dapr_url }}>").unwrap(), "<set>");
     }
 
     #[test]
     fn a_missing_required_variable_is_named_with_its_environment_variable() {
-        let error = Variables::resolve(&declared("jwt_secret", None), |_| None).unwrap_err();
+        let error = Variables::resolve(&declared("jwt_secret = { required = true }"), |_| None).unwrap_err();
         assert_eq!(error.to_string(), "variable \"jwt_secret\" is required: set SPIN_VARIABLE_JWT_SECRET");
     }
 
     #[test]
     fn templates_may_touch_their_braces_and_each_other() {
-        let variables = Variables::resolve(&declared("a", Some("1")), |_| None).unwrap();
+        let variables = Variables::resolve(&declared("a = { default = \"1\" }"), |_| None).unwrap();
         assert_eq!(variables.expand("{{a}}{{  a }}-{{ a }}").unwrap(), "11-1");
         assert_eq!(variables.expand("plain").unwrap(), "plain");
     }
