@@ -66,7 +66,8 @@ fn format(options: &KafkaOptions<'_>, settings: &Path) -> Result<()> {
 
 fn java(options: &KafkaOptions<'_>, name: &str, class: &str) -> Launch {
     Launch::new(name, "java")
-        .args(["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1", "-cp"])
+        .args(["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1"])
+        .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
         .arg(options.libraries.join("*"))
         .arg(class)
 }
@@ -76,7 +77,7 @@ fn server_properties(options: &KafkaOptions<'_>, controller_port: u16) -> String
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
-         controller.quorum.bootstrap.servers=127.0.0.1:{controller_port}\n\
+         controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
          controller.listener.names=CONTROLLER\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\

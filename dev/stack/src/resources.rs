@@ -56,7 +56,7 @@ fn component(broker: &Broker) -> String {
                 ("brokers", bootstrap.as_str()),
                 ("authType", "none"),
                 ("consumerGroup", "taskcast-development"),
-                ("initialOffset", "newest"),
+                ("initialOffset", "oldest"),
             ];
             let metadata: String = settings
                 .iter()

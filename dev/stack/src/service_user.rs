@@ -19,7 +19,7 @@ pub struct ServiceUser {
 impl ServiceUser {
     /// `None` when we are not root: then everything runs as ourselves.
     pub fn for_root() -> Result<Option<Self>> {
-        if !rustix::process::geteuid().is_root() {
+        if !is_root() {
             return Ok(None);
         }
         let passwd = fs::read_to_string("/etc/passwd").context("read /etc/passwd")?;
@@ -41,6 +41,11 @@ impl ServiceUser {
         let as_user = ["--reuid", &uid, "--regid", &gid, "--clear-groups", "--", "test", "-x"];
         Command::new("setpriv").args(as_user).arg(path).status().is_ok_and(|status| status.success())
     }
+}
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// A line of passwd(5) is `name:password:uid:gid:…`.

@@ -1,1 +1,67 @@
-fn main() {}
+//! The project's commands. `cargo xtask --help` lists them; each is a module here, and what `up` and `test` have to do
+//! first is in `steps`.
+
+mod app_variables;
+mod cache;
+mod event_lines;
+mod instructions;
+mod local;
+mod progress;
+mod project;
+mod steps;
+mod test;
+mod token;
+mod up;
+mod wasm_target;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Run, test and talk to taskcast, a task API that tells the rest of the system what happened to every task.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Set up what is missing, run everything on this machine, and show each event as it is delivered
+    Up(up::Options),
+    /// Run all checks and tests on a real database, sidecar and broker
+    Test(test::Options),
+    /// Print a token for the API that `up` runs
+    Token(token::Options),
+}
+
+fn main() -> ExitCode {
+    match listen_for_signals().and_then(|()| run(Cli::parse().command)) {
+        Ok(code) => code,
+        // A signal is an answer, not an error, but whoever called must see that the work is not done.
+        Err(_) if stack::interrupt::requested() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(options) => up::run(&options),
+        Command::Test(options) => test::run(&options),
+        Command::Token(options) => token::run(&options),
+    }
+}
+
+/// Ctrl-C, SIGTERM and a closed terminal set a flag which every wait looks at, so that what was started is ended.
+fn listen_for_signals() -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, stack::interrupt::flag())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,258 @@
+//! `cargo xtask up`
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+use stack::resources::Deliver;
+use stack::subscriber::Subscriber;
+use stack::{
+    App, AppOptions, Broker, Host, Kafka, KafkaOptions, OnLine, Postgres, Process, Sidecar, SidecarOptions,
+    database, free_port,
+};
+
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::steps::host::Choice;
+use crate::{app_variables, event_lines, instructions, local, steps, wasm_target};
+
+/// Sets up what is missing, starts the database, the sidecar and the API, prints lines to paste, and shows each event as
+/// the sidecar delivers it. Ctrl-C ends everything; the data stays in .local.
+///
+/// DATABASE_URL uses a database of yours instead of a private PostgreSQL. JWT_SECRET (32 bytes or more) signs the tokens
+/// instead of a random secret. TASKCAST_CACHE names the directory for built tools.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Options {
+    /// The API's port on 127.0.0.1
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// What the sidecar publishes to
+    #[arg(long, value_enum, default_value_t = BrokerChoice::InMemory)]
+    broker: BrokerChoice,
+    /// Run without a sidecar: events wait in the outbox
+    #[arg(long, conflicts_with = "broker")]
+    no_dapr: bool,
+    /// What runs the components [default: spin if there is one, else embedded]
+    #[arg(long, value_enum)]
+    host: Option<Choice>,
+    /// Delete the data of earlier runs first (never that of DATABASE_URL)
+    #[arg(long)]
+    fresh: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum BrokerChoice {
+    /// The sidecar's own memory
+    InMemory,
+    /// Apache Kafka, one node on this machine
+    Kafka,
+}
+
+/// Runs until a signal or until a part fails.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let _lock = local::lock(&project, "up")?;
+    if !stack::ports::is_free(options.port) {
+        bail!("port {} on 127.0.0.1 is already in use: choose another with --port", options.port);
+    }
+    if options.fresh {
+        wipe(&project)?;
+    }
+    let secret = local::jwt_secret(&project)?;
+    let announced = Arc::new(AtomicBool::new(false));
+    let running = Progress::show(|progress| start(options, &project, progress, &secret, &announced))?;
+    instructions::print(&running.app.url(), &secret);
+    match running.sidecar {
+        Some(_) => {
+            println!("Events as they are delivered; Ctrl-C ends everything.\n\n{}", event_lines::heading())
+        }
+        None => println!(
+            "There is no sidecar: events wait in the outbox, and each attempt to publish is logged.\n"
+        ),
+    }
+    announced.store(true, Ordering::Relaxed);
+    running.watch()?;
+    println!("\nstopping; the data stays in .local");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything that was started. Fields are dropped, and so ended, in this order: the API first, its database last.
+struct Running {
+    app: App,
+    sidecar: Option<Sidecar>,
+    _subscriber: Option<Subscriber>,
+    kafka: Option<Kafka>,
+    postgres: Option<Postgres>,
+}
+
+impl Running {
+    /// Returns on a signal. Errors: a part ended by itself.
+    fn watch(&self) -> Result<()> {
+        let mut parts: Vec<&Process> = vec![self.app.process()];
+        parts.extend(self.sidecar.iter().map(Sidecar::process));
+        parts.extend(self.kafka.iter().map(Kafka::process));
+        parts.extend(self.postgres.iter().map(Postgres::process));
+        while !stack::interrupt::requested() {
+            if let Some(dead) = parts.iter().find(|part| !part.is_running()) {
+                return Err(dead.death());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    }
+}
+
+fn start(
+    options: &Options,
+    project: &Project,
+    progress: &Arc<Progress>,
+    secret: &str,
+    announced: &Arc<AtomicBool>,
+) -> Result<Running> {
+    let database = Database::find(project, progress)?;
+    let (tools, host) = steps::side_by_side(
+        || Tools::prepare(options, project, progress),
+        || {
+            wasm_target::ensure(project, progress)?;
+            steps::components::build(project, progress)?;
+            steps::host::prepare(project, progress, options.host)
+        },
+    )?;
+    let (url, postgres) = database.start(project, progress)?;
+    progress.step("database migrated", || database::migrate(&url, &project.path("migrations")))?;
+    let kafka = tools.libraries.map(|libraries| start_kafka(project, progress, libraries)).transpose()?;
+    let (subscriber, sidecar) = match tools.daprd {
+        Some(daprd) => start_sidecar(project, progress, daprd, kafka.as_ref())?,
+        None => (None, None),
+    };
+    // Without a sidecar the app gets an address where nobody listens.
+    let dapr_url = match &sidecar {
+        Some(sidecar) => sidecar.url(),
+        None => format!("http://127.0.0.1:{}", free_port()?),
+    };
+    let app = progress.step("API started", || {
+        App::start(AppOptions {
+            host: &host,
+            manifest: project.path("spin.toml"),
+            listen_port: options.port,
+            variables: app_variables::variables(&url, secret, &dapr_url)?,
+            log: project.fresh_log("app.log"),
+            on_log: component_lines(announced.clone()),
+        })
+    })?;
+    if let Host::Spin(program) = &host {
+        progress.say(&format!("on {}", program.display()));
+    }
+    Ok(Running { app, sidecar, _subscriber: subscriber, kafka, postgres })
+}
+
+/// The user's database, or one of ours.
+enum Database {
+    Theirs(String),
+    Ours,
+}
+
+impl Database {
+    /// Fails here, before anything is built, when `DATABASE_URL` leads nowhere.
+    fn find(project: &Project, progress: &Arc<Progress>) -> Result<Self> {
+        let Ok(url) = env::var("DATABASE_URL") else {
+            steps::postgresql::ensure_server(project, progress)?;
+            return Ok(Self::Ours);
+        };
+        steps::postgresql::ensure_client(project, progress)?;
+        database::run(&url, "select 1").context("DATABASE_URL")?;
+        Ok(Self::Theirs(url))
+    }
+
+    fn start(self, project: &Project, progress: &Arc<Progress>) -> Result<(String, Option<Postgres>)> {
+        if let Self::Theirs(url) = self {
+            return Ok((url, None));
+        }
+        let _ = fs::remove_file(project.local("postgres/postgres.log"));
+        progress.step("PostgreSQL started", || {
+            let postgres = Postgres::start(&project.local("postgres"), free_port()?)?;
+            postgres.create_database("taskcast")?;
+            Ok((postgres.url("taskcast"), Some(postgres)))
+        })
+    }
+}
+
+/// The programs that events need.
+struct Tools {
+    daprd: Option<PathBuf>,
+    libraries: Option<PathBuf>,
+}
+
+impl Tools {
+    fn prepare(options: &Options, project: &Project, progress: &Arc<Progress>) -> Result<Self> {
+        let kafka = options.broker == BrokerChoice::Kafka;
+        let libraries = kafka.then(|| steps::kafka::prepare(project, progress)).transpose()?;
+        let daprd = (!options.no_dapr).then(|| steps::daprd::prepare(project, progress)).transpose()?;
+        Ok(Self { daprd, libraries })
+    }
+}
+
+fn start_kafka(project: &Project, progress: &Arc<Progress>, libraries: PathBuf) -> Result<Kafka> {
+    let directory = project.local("kafka");
+    let _ = fs::remove_file(directory.join("kafka.log"));
+    progress.step("Kafka started", || {
+        Kafka::start(&KafkaOptions { libraries, directory: &directory, port: free_port()? })
+    })
+}
+
+fn start_sidecar(
+    project: &Project,
+    progress: &Arc<Progress>,
+    daprd: PathBuf,
+    kafka: Option<&Kafka>,
+) -> Result<(Option<Subscriber>, Option<Sidecar>)> {
+    let subscriber = Subscriber::start(|topic, event| println!("{}", event_lines::line(topic, &event)))?;
+    let broker = kafka.map_or(Broker::InMemory, |kafka| Broker::Kafka { bootstrap: kafka.bootstrap() });
+    let resources = project.local("dapr");
+    stack::write_resources(&resources, &broker, Deliver::Events)?;
+    let options = SidecarOptions {
+        daprd,
+        app_id: "taskcast".to_owned(),
+        http_port: free_port()?,
+        resources: &resources,
+        app_port: Some(subscriber.port()),
+        api_token: None,
+        app_token: None,
+        log: project.fresh_log("daprd.log"),
+        on_log: None,
+    };
+    let sidecar = progress.step("Dapr sidecar started", || Sidecar::start(options))?;
+    Ok((Some(subscriber), Some(sidecar)))
+}
+
+/// What the components log goes to the terminal once the instructions are there.
+fn component_lines(announced: Arc<AtomicBool>) -> Option<OnLine> {
+    Some(Box::new(move |line| {
+        if announced.load(Ordering::Relaxed) {
+            println!("{line}");
+        }
+    }))
+}
+
+/// Deletes all of `.local` but the locks.
+fn wipe(project: &Project) -> Result<()> {
+    stack::postgres::remove(&project.local("postgres"))?;
+    for entry in fs::read_dir(project.local("")).context("read .local")? {
+        let path = entry?.path();
+        let removed = match path.extension() {
+            Some(extension) if extension == "lock" => Ok(()),
+            _ if path.is_dir() => fs::remove_dir_all(&path),
+            _ => fs::remove_file(&path),
+        };
+        removed.with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
+}
