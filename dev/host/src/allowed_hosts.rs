@@ -7,6 +7,8 @@ use std::ops::Range;
 use anyhow::{Context, Result, bail, ensure};
 use url::{Host, Url};
 
+use crate::log;
+
 /// The hosts that one component may connect to.
 #[derive(Debug, Default)]
 pub(crate) struct AllowedHosts(Vec<Pattern>);
@@ -43,7 +45,7 @@ impl AllowedHosts {
     /// Whether a connection to `url` is allowed; what is not is logged with the line that would allow it.
     pub(crate) fn check(&self, url: &str) -> bool {
         let Ok(parsed) = Url::parse(url) else {
-            eprintln!("A component tried to connect to {url:?}, which is no URL");
+            log::say(&format!("A component tried to connect to {url:?}, which is no URL"));
             return false;
         };
         let allowed = self.0.iter().any(|pattern| pattern.allows(&parsed));
@@ -51,10 +53,10 @@ impl AllowedHosts {
             let port = parsed.port().map(|port| format!(":{port}")).unwrap_or_default();
             let host = parsed.host_str().unwrap_or_default();
             let destination = format!("{}://{host}{port}", parsed.scheme());
-            eprintln!(
+            log::say(&format!(
                 "Outbound network destination not allowed: {destination} \
                  (to allow it, add \"{destination}\" to the component's allowed_outbound_hosts)"
-            );
+            ));
         }
         allowed
     }

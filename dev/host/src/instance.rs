@@ -17,7 +17,7 @@ use wasmtime_wasi_http::p3::bindings::ServicePre;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::allowed_hosts::AllowedHosts;
-use crate::log::GuestOutput;
+use crate::log::{self, GuestOutput};
 use crate::outbound_http::{HttpClient, OutboundHttp};
 use crate::postgres::{Pools, Postgres, PostgresView};
 use crate::spin_variables::ComponentVariables;
@@ -187,11 +187,11 @@ impl WorkerState for Worker {
         drop(store);
         if let Err(error) = result {
             // The cause alone: above it stands a backtrace of nameless functions.
-            eprintln!(
+            log::say(&format!(
                 "An instance of {} ended with all its requests: {}",
                 self.component,
                 error.root_cause()
-            );
+            ));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What components print: whole lines on the host's standard error, each with its component's id.
+//! Standard error: what components print, line by line with their ids, and what the host has to say itself.
 
 use std::io::Write as _;
 use std::pin::Pin;
@@ -10,6 +10,11 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+/// Prints a line of the host's own; unlike `eprintln!` it does not panic when nobody reads standard error any more.
+pub(crate) fn say(line: &str) {
+    print_line(format!("{line}\n").as_bytes());
+}
 
 /// Standard output or standard error of one component instance.
 #[derive(Clone)]

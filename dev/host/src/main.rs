@@ -9,6 +9,7 @@
 //!
 //! It does as Spin does, also where Spin is odd, so that nothing works here and fails there. See README.md.
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -81,9 +82,10 @@ async fn run(arguments: Arguments) -> Result<()> {
 
 fn announce(listener: &TcpListener, routes: &[Route]) -> Result<()> {
     let base = format!("http://{}", listener.local_addr()?);
-    println!("Serving {base}");
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "Serving {base}")?;
     for route in routes {
-        println!("  {}: {base}{}", route.component, route.pattern);
+        writeln!(output, "  {}: {base}{}", route.component, route.pattern)?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use hyper_util::rt::TokioExecutor;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::allowed_hosts::AllowedHosts;
+use crate::log;
 use crate::outbound_http::connect::{CONNECT_TIMEOUT, ConnectError, Connector};
 use crate::outbound_http::timed_body::TimedBody;
 
@@ -84,10 +85,10 @@ impl OutboundHttp {
             return Err(Error::HttpRequestDenied);
         }
         if request.uri().scheme() != Some(&Scheme::HTTP) {
-            eprintln!(
+            log::say(&format!(
                 "This host has no outbound https: run the application with spin to reach {}",
                 request.uri()
-            );
+            ));
             return Err(Error::InternalError(Some(
                 "outbound https is not implemented by this host".to_owned(),
             )));

@@ -19,6 +19,7 @@ use wasmtime_wasi_http::WasiBody;
 use crate::application::Application;
 use crate::headers;
 use crate::instance::one_line;
+use crate::log;
 
 /// Paths that Spin answers itself.
 const WELL_KNOWN: &str = "/.well-known/spin/";
@@ -42,7 +43,7 @@ pub(crate) async fn serve(listener: TcpListener, application: Application) {
         match listener.accept().await {
             Ok((stream, client)) => drop(tokio::spawn(connection(stream, client, application.clone()))),
             Err(error) => {
-                eprintln!("cannot accept a connection: {error}");
+                log::say(&format!("cannot accept a connection: {error}"));
                 // Too many open files, most likely: some will be closed.
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
@@ -77,7 +78,7 @@ async fn answer(
     headers::prepare(&mut parts, &matched, client)?;
     let body = body.map_err(wasmtime_wasi_http::Error::from).boxed_unsync();
     Ok(handler.handle((), Request::from_parts(parts, body)).await.unwrap_or_else(|error| {
-        eprintln!("A request to {} failed: {}", matched.route.component, one_line(&error));
+        log::say(&format!("A request to {} failed: {}", matched.route.component, one_line(&error)));
         empty(StatusCode::INTERNAL_SERVER_ERROR)
     }))
 }
