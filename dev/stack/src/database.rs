@@ -148,7 +148,7 @@ fn psql(url: &str, directory: Option<&Path>, input: &str) -> Result<Output> {
 fn reason(output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stderr);
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("psql failed without saying why");
-    line.trim_start_matches("psql:").trim().to_owned()
+    line.trim_start_matches("psql:").trim().trim_start_matches("error:").trim().to_owned()
 }
 
 fn identifier(name: &str) -> Result<String> {

@@ -7,13 +7,13 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
 
-use crate::process::Process;
+use crate::process::{Process, Started};
 use crate::programs;
 use crate::service_user::ServiceUser;
 
@@ -127,12 +127,14 @@ impl Launch {
             command.stdout(target()?).stderr(target()?);
         }
         let mut child = crate::spawner::spawn(command).with_context(|| format!("start {}", self.name))?;
+        let mut readers = Vec::new();
         if let (Some(log), Some(on_line)) = (log, self.on_line.take()) {
             let sink = Arc::new(Mutex::new(Sink { log, on_line }));
-            child.stdout.take().into_iter().for_each(|stream| follow(stream, sink.clone()));
-            child.stderr.take().into_iter().for_each(|stream| follow(stream, sink.clone()));
+            readers.extend(child.stdout.take().map(|stream| follow(stream, sink.clone())));
+            readers.extend(child.stderr.take().map(|stream| follow(stream, sink)));
         }
-        Ok(Process::new(self.name, child, self.log, self.stop_signal, self.grace))
+        let Self { name, log, stop_signal, grace, .. } = self;
+        Ok(Process::new(Started { name, child, log, stop_signal, grace, readers }))
     }
 
     /// Starts the child and waits until it ended; anything but success is an error with the end of its log.
@@ -183,7 +185,7 @@ struct Sink {
     on_line: OnLine,
 }
 
-fn follow(stream: impl Read + Send + 'static, sink: Arc<Mutex<Sink>>) {
+fn follow(stream: impl Read + Send + 'static, sink: Arc<Mutex<Sink>>) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
@@ -195,5 +197,5 @@ fn follow(stream: impl Read + Send + 'static, sink: Arc<Mutex<Sink>>) {
             (sink.on_line)(String::from_utf8_lossy(&line).trim_end());
             line.clear();
         }
-    });
+    })
 }

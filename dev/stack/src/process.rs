@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -23,6 +23,18 @@ pub struct Process {
     log: Option<PathBuf>,
     stop_signal: Signal,
     grace: Duration,
+    readers: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What a launch hands over.
+pub(crate) struct Started {
+    pub(crate) name: String,
+    pub(crate) child: Child,
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) stop_signal: Signal,
+    pub(crate) grace: Duration,
+    /// They copy the child's output to the log and end with it.
+    pub(crate) readers: Vec<JoinHandle<()>>,
 }
 
 struct State {
@@ -32,15 +44,11 @@ struct State {
 }
 
 impl Process {
-    pub(crate) fn new(
-        name: String,
-        child: Child,
-        log: Option<PathBuf>,
-        stop_signal: Signal,
-        grace: Duration,
-    ) -> Self {
+    pub(crate) fn new(started: Started) -> Self {
+        let Started { name, child, log, stop_signal, grace, readers } = started;
         let pid = Pid::from_child(&child);
-        Self { name, pid, state: Mutex::new(State { child, ended: None }), log, stop_signal, grace }
+        let state = Mutex::new(State { child, ended: None });
+        Self { name, pid, state, log, stop_signal, grace, readers: Mutex::new(readers) }
     }
 
     /// The process id; its process group has the same.
@@ -90,12 +98,22 @@ impl Process {
 
     /// Waits until it ended by itself; anything but success is an error with the end of its log.
     pub fn wait_for_success(&self) -> Result<()> {
+        let status = self.wait()?;
+        if status.success() { Ok(()) } else { Err(self.failure(status)) }
+    }
+
+    /// Waits until it ended by itself and until all that it wrote went through `Launch::on_line`.
+    pub fn wait(&self) -> Result<ExitStatus> {
         while self.is_running() {
             interrupt::check()?;
             thread::sleep(POLL);
         }
         let status = self.finish(&mut self.state())?;
-        if status.success() { Ok(()) } else { Err(self.failure(status)) }
+        for reader in self.readers.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // A callback that panicked has said so already.
+            let _ = reader.join();
+        }
+        Ok(status)
     }
 
     /// Polls until `ready` says so. Errors: the process ended meanwhile, or `limit` passed; both with the end of its log.

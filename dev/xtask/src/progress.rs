@@ -51,6 +51,10 @@ impl Progress {
         let mut running = self.running();
         running.retain(|step| step.name != name);
         self.erase();
+        if result.is_err() && stack::interrupt::requested() {
+            // Not this step's failure: the user stopped it, or another step failed.
+            return result;
+        }
         println!("{mark} {name:<28}{:>7.1} s", since.elapsed().as_secs_f64());
         result
     }

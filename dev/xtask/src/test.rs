@@ -1,8 +1,61 @@
 //! `cargo xtask test`
-use anyhow::Result;
+
+mod checks;
+mod parts;
+mod tally;
+
 use std::process::ExitCode;
+
+use anyhow::Result;
+use stack::Launch;
+
+use crate::local;
+use crate::progress::Progress;
+use crate::project::Project;
+use crate::steps::host::Choice;
+use tally::Tally;
+
+/// The arguments of `cargo xtask test`.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
-pub(crate) fn run(_options: &Options) -> Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
+pub(crate) struct Options {
+    /// What runs the components [default: spin if there is one, else embedded]
+    #[arg(long, value_enum)]
+    host: Option<Choice>,
+    /// Run only the tests whose name contains this, and no formatting or lint checks
+    filter: Option<String>,
+}
+
+/// Runs everything even when something fails, so that one run tells all, and ends with the sum on a line of its own.
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let project = Project::find()?;
+    let _lock = local::lock(&project, "test")?;
+    let mut tally = Tally::default();
+    if options.filter.is_none() {
+        Progress::show(|progress| crate::wasm_target::ensure(&project, progress))?;
+        checks::run(&project, &mut tally)?;
+    }
+    let unit_tests = cargo(&project, ["test", "--workspace", "--exclude", "tests"]);
+    tally.tests("unit tests", with_filter(unit_tests, options), &project)?;
+    end_to_end(options, &project, &mut tally)?;
+    Ok(tally.close())
+}
+
+fn end_to_end(options: &Options, project: &Project, tally: &mut Tally) -> Result<()> {
+    let parts = match Progress::show(|progress| parts::start(project, progress, options.host)) {
+        Ok(parts) => parts,
+        // Without the parts there is nothing to run the tests on, but what was counted before still holds.
+        Err(error) => return tally.fail(&error),
+    };
+    let tests = cargo(project, ["test", "--package", "tests"]);
+    let tests = parts.environment()?.into_iter().fold(tests, |launch, (name, value)| launch.env(name, value));
+    tally.tests("end to end", with_filter(tests, options), project)
+}
+
+fn with_filter(launch: Launch, options: &Options) -> Launch {
+    options.filter.iter().fold(launch.arg("--no-fail-fast").arg("--"), |launch, filter| launch.arg(filter))
+}
+
+fn cargo<const N: usize>(project: &Project, arguments: [&str; N]) -> Launch {
+    let name = format!("cargo {}", arguments.first().copied().unwrap_or_default());
+    Launch::new(name, "cargo").args(arguments).current_dir(project.path(""))
 }

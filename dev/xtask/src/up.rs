@@ -23,13 +23,18 @@ use crate::project::Project;
 use crate::steps::host::Choice;
 use crate::{app_variables, event_lines, instructions, local, steps, wasm_target};
 
-/// Sets up what is missing, starts the database, the sidecar and the API, prints lines to paste, and shows each event as
-/// the sidecar delivers it. Ctrl-C ends everything; the data stays in .local.
-///
-/// DATABASE_URL uses a database of yours instead of a private PostgreSQL. JWT_SECRET (32 bytes or more) signs the tokens
-/// instead of a random secret. TASKCAST_CACHE names the directory for built tools.
+/// Printed below the options.
+const MORE_HELP: &str = "\
+Environment:
+  DATABASE_URL    use this PostgreSQL database instead of a private one
+  JWT_SECRET      sign tokens with this (32 bytes or more) instead of a random secret
+  TASKCAST_CACHE  where built tools are kept; ~/.cache/taskcast by default
+
+Ctrl-C ends everything that was started. The data stays in .local for the next time.";
+
+/// The arguments of `cargo xtask up`.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = MORE_HELP)]
 pub(crate) struct Options {
     /// The API's port on 127.0.0.1
     #[arg(long, default_value_t = 3000)]
@@ -168,7 +173,8 @@ impl Database {
             return Ok(Self::Ours);
         };
         steps::postgresql::ensure_client(project, progress)?;
-        database::run(&url, "select 1").context("DATABASE_URL")?;
+        database::run(&url, "select 1")
+            .context("DATABASE_URL must lead to a running database (unset it for a private one)")?;
         Ok(Self::Theirs(url))
     }
 
@@ -242,13 +248,15 @@ fn component_lines(announced: Arc<AtomicBool>) -> Option<OnLine> {
     }))
 }
 
-/// Deletes all of `.local` but the locks.
+/// Deletes what `up` keeps in `.local`.
 fn wipe(project: &Project) -> Result<()> {
     stack::postgres::remove(&project.local("postgres"))?;
     for entry in fs::read_dir(project.local("")).context("read .local")? {
         let path = entry?.path();
         let removed = match path.extension() {
             Some(extension) if extension == "lock" => Ok(()),
+            // A running `cargo xtask test` may be using it.
+            _ if path.ends_with("test") => Ok(()),
             _ if path.is_dir() => fs::remove_dir_all(&path),
             _ => fs::remove_file(&path),
         };
