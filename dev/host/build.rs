@@ -23,7 +23,9 @@ fn main() -> Result<()> {
 
 fn spin_sdk_directory() -> Result<PathBuf> {
     let cargo = std::env::var("CARGO").context("Cargo sets CARGO")?;
-    let output = Command::new(cargo).args(["metadata", "--format-version=1", "--locked"]).output()?;
+    // For the guests' platform only: for all of them, Cargo would fetch every package of every system first.
+    let arguments = ["metadata", "--format-version=1", "--locked", "--filter-platform=wasm32-wasip2"];
+    let output = Command::new(cargo).args(arguments).output()?;
     ensure!(output.status.success(), "cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
     let packages =

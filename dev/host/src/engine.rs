@@ -24,9 +24,12 @@ const TICK: Duration = Duration::from_millis(10);
 pub(crate) fn new() -> Result<Engine> {
     let mut config = Config::new();
     config.epoch_interruption(true);
-    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
     config.cache(cache());
-    let engine = Engine::new(&config).map_err(|error| anyhow!("{error:#}"))?;
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    // The pool reserves terabytes of addresses, which some machines do not have: without it, instances start slower.
+    let without_pool = config.clone().allocation_strategy(InstanceAllocationStrategy::OnDemand).to_owned();
+    let engine =
+        Engine::new(&config).or_else(|_| Engine::new(&without_pool)).map_err(|error| anyhow!("{error:#}"))?;
     let ticking = engine.weak();
     std::thread::spawn(move || {
         while let Some(engine) = ticking.upgrade() {

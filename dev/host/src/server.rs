@@ -94,18 +94,3 @@ fn empty(status: StatusCode) -> Response<WasiBody> {
     *response.status_mut() = status;
     response
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_taken_port_is_named_with_the_way_out() {
-        let taken = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = taken.local_addr().unwrap();
-        let error = listen(address).await.unwrap_err();
-        let port = address.port();
-        let expected = format!("port {port} on 127.0.0.1 is already in use: choose another with --listen");
-        assert_eq!(error.to_string(), expected);
-    }
-}
