@@ -4,14 +4,16 @@
 //! |---|---|
 //! | the routes, row by row of CONTRACT.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
-//! | the events | [`events`], [`publishing`], [`kafka`] |
-//! | what fails | [`outbox`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
+//! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`] |
+//! | what fails | [`outbox`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | the repository | [`statements`], [`upgrade`], [`routes`], [`bad_environments`] |
 
 #[cfg(test)]
 mod authentication;
 #[cfg(test)]
 mod bad_environments;
+#[cfg(test)]
+mod bulk;
 #[cfg(test)]
 mod complete;
 #[cfg(test)]
@@ -30,6 +32,8 @@ mod harness;
 mod health;
 #[cfg(test)]
 mod kafka;
+#[cfg(test)]
+mod leases;
 #[cfg(test)]
 mod origin_and_cors;
 #[cfg(test)]

@@ -48,7 +48,7 @@ async fn a_change_is_in_the_outbox_as_soon_as_it_is_answered() {
 
 #[tokio::test]
 async fn a_user_has_one_publisher_at_a_time_and_keeps_the_order() {
-    let stub = Stub::start(Behaviour::Slow(Duration::from_millis(40)));
+    let stub = Stub::start(Behaviour::accept().after(Duration::from_millis(40)));
     let app = Setup::new().dapr_url(stub.url()).start();
     let user = app.user();
     let task = user.new_task_id().await;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use stack::AppOptions;
 use uuid::Uuid;
@@ -31,13 +31,13 @@ pub(crate) struct App {
     launch: Launch,
     proxy: Option<Proxy>,
     dapr: Option<Dapr>,
-    pub(crate) database: Database,
+    pub(crate) database: Arc<Database>,
 }
 
 impl App {
     pub(crate) fn start(
         launch: Launch,
-        database: Database,
+        database: Arc<Database>,
         proxy: Option<Proxy>,
         dapr: Option<Dapr>,
     ) -> Self {
@@ -48,6 +48,16 @@ impl App {
     pub(crate) fn crash_and_restart(&mut self) {
         self.host.process().kill().unwrap();
         self.host = start_host(&self.launch);
+    }
+
+    /// Freezes the host: it keeps its connections and does nothing.
+    pub(crate) fn pause(&self) {
+        self.host.process().pause().unwrap();
+    }
+
+    /// Lets a frozen host go on.
+    pub(crate) fn resume(&self) {
+        self.host.process().resume().unwrap();
     }
 
     pub(crate) fn url(&self) -> String {

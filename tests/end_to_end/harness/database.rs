@@ -68,6 +68,11 @@ impl Database {
         let rows = self.client().await.query(sql, &[&user.to_string()]).await.unwrap();
         rows.iter().map(|row: &Row| row.get(0)).collect()
     }
+
+    /// How many changes of all users are in the outbox.
+    pub(crate) async fn outbox_size(&self) -> i64 {
+        self.client().await.query_one("SELECT count(*) FROM task_changes", &[]).await.unwrap().get(0)
+    }
 }
 
 impl Drop for Database {

@@ -20,6 +20,10 @@ impl Durations {
         self.0.extend(other.0);
     }
 
+    pub(crate) fn longest(&self) -> Duration {
+        self.0.iter().max().copied().unwrap_or_default()
+    }
+
     /// The duration that 99 of 100 requests did not exceed.
     pub(crate) fn p99(&self) -> Duration {
         let mut sorted = self.0.clone();

@@ -14,6 +14,8 @@ pub(crate) struct Publish {
     pub(crate) pubsub: String,
     pub(crate) topic: String,
     pub(crate) bulk: bool,
+    /// The same for events that came in one request.
+    pub(crate) call: usize,
     /// Names the event within a bulk call; empty when it came alone.
     pub(crate) entry: String,
     pub(crate) content_type: String,
@@ -82,6 +84,7 @@ fn new(request: &WireRequest, address: &str, bytes: String, content_type: String
         pubsub: pubsub.to_owned(),
         topic: topic.to_owned(),
         bulk: false,
+        call: 0,
         entry: String::new(),
         content_type,
         partition_key: key,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use stack::free_port;
 
@@ -17,7 +18,7 @@ use crate::harness::user::SECRET;
 pub(crate) struct Setup {
     variables: BTreeMap<String, String>,
     manifest: PathBuf,
-    database: Option<Database>,
+    database: Option<Arc<Database>>,
     dapr: Option<Dapr>,
     proxied: bool,
 }
@@ -48,8 +49,8 @@ impl Setup {
     }
 
     /// With a database that is there already.
-    pub(crate) fn database(mut self, database: Database) -> Self {
-        self.database = Some(database);
+    pub(crate) fn database(mut self, database: impl Into<Arc<Database>>) -> Self {
+        self.database = Some(database.into());
         self
     }
 
@@ -73,7 +74,7 @@ impl Setup {
 
     /// Starts it for a test that already has its turn.
     pub(crate) fn launch(mut self) -> App {
-        let database = self.database.take().unwrap_or_else(Database::migrated);
+        let database = self.database.take().unwrap_or_else(|| Database::migrated().into());
         let proxy = self.proxied.then(|| Proxy::to(database.host_port()));
         self.variables.extend(database_variables(&database, proxy.as_ref()));
         if !self.variables.contains_key("dapr_url") {

@@ -18,10 +18,8 @@ type Verdict = dyn Fn(&Publish) -> u16 + Send + Sync;
 /// How the stub answers a publish.
 #[derive(Clone)]
 pub(crate) enum Behaviour {
-    /// Each event by its own status, 204 being success.
-    Judge(Arc<Verdict>),
-    /// Success after so long.
-    Slow(Duration),
+    /// Each event by its own status, 204 being success, after so long.
+    Judge(Arc<Verdict>, Duration),
     /// Bytes that are no HTTP.
     Garbage,
     /// Takes the request and never answers.
@@ -35,11 +33,19 @@ impl Behaviour {
 
     /// The same status for every event.
     pub(crate) fn status(status: u16) -> Self {
-        Self::Judge(Arc::new(move |_| status))
+        Self::judge(move |_| status)
     }
 
     pub(crate) fn judge(verdict: impl Fn(&Publish) -> u16 + Send + Sync + 'static) -> Self {
-        Self::Judge(Arc::new(verdict))
+        Self::Judge(Arc::new(verdict), Duration::ZERO)
+    }
+
+    /// The same, so much later.
+    pub(crate) fn after(self, delay: Duration) -> Self {
+        match self {
+            Self::Judge(verdict, _) => Self::Judge(verdict, delay),
+            silent => silent,
+        }
     }
 }
 
@@ -130,10 +136,11 @@ async fn answer(
 ) -> Option<()> {
     let publishes = Publish::all_in(request);
     match behaviour {
-        Behaviour::Judge(verdict) => judge(stream, publishes, &*verdict, state).await,
-        Behaviour::Slow(delay) => {
-            wait::pass(delay).await;
-            judge(stream, publishes, &|_| 204, state).await
+        Behaviour::Judge(verdict, delay) => {
+            if !delay.is_zero() {
+                wait::pass(delay).await;
+            }
+            judge(stream, publishes, &*verdict, state).await
         }
         Behaviour::Garbage => {
             state.record(publishes, |_| 0);
@@ -176,9 +183,13 @@ fn failed_entries(failed: &[&Publish]) -> String {
 
 impl State {
     fn record(&self, publishes: Vec<Publish>, verdict: impl Fn(&Publish) -> u16) -> Vec<Publish> {
-        let judged: Vec<_> =
-            publishes.into_iter().map(|publish| Publish { status: verdict(&publish), ..publish }).collect();
-        self.publishes.lock().unwrap().extend(judged.iter().cloned());
+        let mut all = self.publishes.lock().unwrap();
+        let call = all.last().map_or(1, |last| last.call + 1);
+        let judged: Vec<_> = publishes
+            .into_iter()
+            .map(|publish| Publish { status: verdict(&publish), call, ..publish })
+            .collect();
+        all.extend(judged.iter().cloned());
         judged
     }
 }

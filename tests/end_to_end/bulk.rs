@@ -1,0 +1,87 @@
+//! Under load several events go out in one call to the sidecar.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crate::harness::event::{Event, TASK_EVENTS, TASK_UPDATES};
+use crate::harness::publish::Publish;
+use crate::harness::stub::{Behaviour, Stub};
+use crate::harness::{Setup, User, nudge};
+
+const USERS: usize = 20;
+
+/// Long enough for the changes of many users to pile up behind a call.
+const SLOW: Duration = Duration::from_millis(100);
+
+/// Every user creates two tasks, all at once.
+async fn pile_up(users: &[User]) {
+    let mut requests = JoinSet::new();
+    for user in users.iter().chain(users).cloned() {
+        requests.spawn(async move { user.create("One of many").await });
+    }
+    requests.join_all().await;
+}
+
+/// The events of each bulk call.
+fn bulk_calls(publishes: Vec<Publish>) -> Vec<Vec<Publish>> {
+    let mut calls: BTreeMap<usize, Vec<Publish>> = BTreeMap::new();
+    for publish in publishes.into_iter().filter(|publish| publish.bulk) {
+        calls.entry(publish.call).or_default().push(publish);
+    }
+    calls.into_values().collect()
+}
+
+#[tokio::test]
+async fn a_bulk_call_holds_events_as_single_calls_do_and_one_a_user() {
+    let stub = Stub::start(Behaviour::accept().after(SLOW));
+    let app = Setup::new().dapr_url(stub.url()).start();
+    pile_up(&app.users(USERS)).await;
+    let calls = bulk_calls(stub.wait_accepted(2 * 2 * USERS).await);
+    assert!(!calls.is_empty(), "no bulk call was made");
+    calls.iter().for_each(|events| assert_bulk_call(events));
+}
+
+fn assert_bulk_call(events: &[Publish]) {
+    let users: BTreeSet<_> = events.iter().map(Publish::user).collect();
+    let entries: BTreeSet<_> = events.iter().map(|publish| &publish.entry).collect();
+    assert_eq!(
+        (users.len(), entries.len()),
+        (events.len(), events.len()),
+        "one event a user, one entry an event"
+    );
+    for publish in events {
+        Event::verified(&publish.topic, &publish.event);
+        assert_eq!(publish.content_type, "application/cloudevents+json");
+        assert_eq!(publish.partition_key, publish.user());
+        assert_eq!(publish.topic, events[0].topic);
+    }
+}
+
+#[tokio::test]
+async fn an_event_refused_in_a_bulk_call_stops_only_its_user() {
+    let stub = Stub::start(Behaviour::accept());
+    let app = Setup::new().dapr_url(stub.url()).start();
+    let users = app.users(USERS);
+    let refused = users[0].id.to_string();
+    let verdict = move |publish: &Publish| if publish.user() == refused { 500 } else { 204 };
+    stub.behave(Behaviour::judge(verdict).after(SLOW));
+    pile_up(&users).await;
+    for user in &users[1..] {
+        assert_once_and_in_order(&nudge::until_accepted(&app.user(), &stub, user.id, 4).await);
+    }
+    let mixed =
+        |events: &Vec<Publish>| events.iter().any(Publish::accepted) && !events.iter().all(Publish::accepted);
+    assert!(bulk_calls(stub.attempts()).iter().any(mixed), "no bulk call was accepted in part");
+    assert_eq!(app.database.outbox_of(users[0].id).await, [1, 2]);
+    stub.behave(Behaviour::accept());
+    assert_once_and_in_order(&nudge::until_accepted(&app.user(), &stub, users[0].id, 4).await);
+}
+
+fn assert_once_and_in_order(accepted: &[Publish]) {
+    for topic in [TASK_EVENTS, TASK_UPDATES] {
+        let own = accepted.iter().filter(|publish| publish.topic == topic);
+        assert_eq!(own.map(Publish::sequence).collect::<Vec<_>>(), [1, 2], "{topic}");
+    }
+}
