@@ -20,11 +20,13 @@ pub(crate) fn print(url: &str, jwt_secret: &str) {
 fn curl_lines(url: &str, token: &str) -> [String; 3] {
     let authorization = format!("-H 'Authorization: Bearer {token}'");
     let create = |body: &str| {
-        format!("curl -i {url}/api/v1/tasks {authorization} -H 'Content-Type: application/json' -d '{body}'")
+        format!(
+            "curl -i -w '\\n' {url}/api/v1/tasks {authorization} -H 'Content-Type: application/json' -d '{body}'"
+        )
     };
     [
         create(r#"{"title": "Water the plants"}"#),
         create(r#"{"title": "Renew the passport", "due_date": "2030-01-01T09:00:00Z"}"#),
-        format!("curl -i {url}/api/v1/tasks {authorization}"),
+        format!("curl -i -w '\\n' {url}/api/v1/tasks {authorization}"),
     ]
 }
