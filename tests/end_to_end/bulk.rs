@@ -18,7 +18,8 @@ const SLOW: Duration = Duration::from_millis(100);
 /// Every user creates two tasks, all at once.
 async fn pile_up(users: &[User]) {
     let mut requests = JoinSet::new();
-    for user in users.iter().chain(users).cloned() {
+    for user in users.iter().chain(users) {
+        let user = user.clone();
         requests.spawn(async move { user.create("One of many").await });
     }
     requests.join_all().await;

@@ -29,7 +29,8 @@ async fn two_hosts_publish_a_users_changes_once_and_in_order() {
     let user = one.user();
     let hosts = [user.clone(), User::with_id(&other.url(), user.id)];
     let mut requests = JoinSet::new();
-    for user in hosts.iter().cycle().take(30).cloned() {
+    for user in hosts.iter().cycle().take(30) {
+        let user = user.clone();
         requests.spawn(async move { user.create("From one of two hosts").await });
     }
     requests.join_all().await;
