@@ -227,6 +227,26 @@ async fn simultaneous_changes_of_one_user_are_numbered_without_gaps() {
 }
 
 #[tokio::test]
+async fn the_last_event_of_a_task_that_is_changed_by_many_has_the_tasks_final_values() {
+    let app = shared();
+    let user = app.user();
+    let task = user.new_task_id().await;
+    let mut changes = tokio::task::JoinSet::new();
+    for number in 0..24 {
+        let (user, task) = (user.clone(), task.clone());
+        let body = json!({"title": format!("Title {number}"), "completed": number % 2 == 0});
+        changes.spawn(async move { user.update(&task, &body).await });
+    }
+    changes.join_all().await;
+    let last = user.read(&task).await;
+    let heard = app.heard(&user).await;
+    let event = heard.on(TASK_EVENTS).pop().unwrap().clone();
+    assert_eq!((event.sequence, event.data()["changes"]["title"].clone()), (25, last["title"].clone()));
+    assert_eq!((&event.data()["title"], &event.data()["completed"]), (&last["title"], &last["completed"]));
+    assert_eq!(event.time, instant(&last["updated_at"]));
+}
+
+#[tokio::test]
 async fn each_user_has_a_numbering_of_their_own() {
     let app = shared();
     let (one, other) = (app.user(), app.user());
