@@ -198,3 +198,62 @@ fn log_tail(log: &Path, lines: usize) -> String {
         all.iter().skip(all.len().saturating_sub(lines)).map(|line| format!("\n    {line}")).collect();
     format!("; the end of its log {}:{tail}", log.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Launch;
+
+    fn sleeper() -> Process {
+        Launch::new("sleep", "sleep").arg("60").start().unwrap()
+    }
+
+    #[test]
+    fn a_stopped_child_is_gone() {
+        let process = sleeper();
+        assert!(process.is_running());
+        process.stop().unwrap();
+        assert!(!process.is_running());
+        process.stop().unwrap();
+    }
+
+    #[test]
+    fn a_paused_child_can_be_stopped_without_waiting_for_the_grace_period() {
+        let process = sleeper();
+        process.pause().unwrap();
+        let since = Instant::now();
+        process.stop().unwrap();
+        assert!(since.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn a_child_outlives_the_thread_that_asked_for_it() {
+        let process = thread::spawn(sleeper).join().unwrap();
+        thread::sleep(Duration::from_millis(100));
+        assert!(process.is_running());
+    }
+
+    #[test]
+    fn what_a_child_left_running_ends_with_it() {
+        let log = std::env::temp_dir().join(format!("stack-process-{}", std::process::id()));
+        let shell = Launch::new("sh", "sh").args(["-c", "sleep 60 & echo $!"]).log(&log);
+        shell.start().unwrap().wait().unwrap();
+        let grandchild = fs::read_to_string(&log).unwrap();
+        let left = Path::new("/proc").join(grandchild.trim()).join("cmdline");
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while fs::read(&left).is_ok_and(|command| !command.is_empty()) {
+            assert!(Instant::now() < deadline, "the grandchild still runs");
+            thread::sleep(POLL);
+        }
+        fs::remove_file(log).unwrap();
+    }
+
+    #[test]
+    fn a_failure_shows_the_end_of_the_log() {
+        let log = std::env::temp_dir().join(format!("stack-failure-{}", std::process::id()));
+        let shell = Launch::new("sh", "sh").args(["-c", "echo it broke; exit 3"]).log(&log);
+        let error = shell.run().unwrap_err().to_string();
+        assert!(error.contains("exit status: 3") && error.contains("it broke"), "{error}");
+        fs::remove_file(log).unwrap();
+    }
+}
