@@ -63,13 +63,13 @@ impl App {
 fn launch(options: AppOptions<'_>) -> Launch {
     let launch = match options.host {
         Host::Embedded(program) => Launch::new("taskcast-host", program),
-        // Its components run in a child of its own, which it ends when asked to end: SIGKILL would orphan that child.
+        // Its components run in a child of its own, which it ends on SIGINT: SIGKILL would orphan that child.
         Host::Spin(program) => Launch::new("spin", program)
             .arg("up")
             .arg("--state-dir")
             .arg(options.log.with_extension("spin"))
-            .stop_signal(Signal::TERM, Duration::from_secs(5))
-            .death_signal("TERM"),
+            .stop_signal(Signal::INT, Duration::from_secs(5))
+            .death_signal("INT"),
     };
     let launch = launch.arg("--from").arg(&options.manifest);
     let launch = launch.args(["--listen", &format!("127.0.0.1:{}", options.listen_port)]);
