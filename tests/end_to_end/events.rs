@@ -191,6 +191,15 @@ async fn the_source_names_the_user_and_the_key_is_the_user() {
     }
 }
 
+/// The topic has changes 1 to `last` in order, and their times rise with them.
+#[track_caller]
+fn assert_numbered(heard: &Heard, topic: &str, last: u64) {
+    let events = heard.on(topic);
+    let sequences: Vec<_> = events.iter().map(|event| event.sequence).collect();
+    assert_eq!(sequences, (1..=last).collect::<Vec<_>>(), "{topic}");
+    assert!(events.is_sorted_by_key(|event| event.time), "{topic}: times rise with the sequence");
+}
+
 #[tokio::test]
 async fn a_users_changes_are_numbered_without_gaps_and_delivered_in_order() {
     let app = shared();
@@ -201,10 +210,7 @@ async fn a_users_changes_are_numbered_without_gaps_and_delivered_in_order() {
     }
     let heard = app.heard(&user).await;
     for topic in [TASK_EVENTS, TASK_UPDATES] {
-        let events = heard.on(topic);
-        let sequences: Vec<_> = events.iter().map(|event| event.sequence).collect();
-        assert_eq!(sequences, (1..=21).collect::<Vec<_>>(), "{topic}");
-        assert!(events.is_sorted_by_key(|event| event.time), "{topic}: times rise with the sequence");
+        assert_numbered(&heard, topic, 21);
     }
     assert_eq!(heard.sentinel, 22);
 }
@@ -221,8 +227,7 @@ async fn simultaneous_changes_of_one_user_are_numbered_without_gaps() {
     changes.join_all().await;
     let heard = app.heard(&user).await;
     for topic in [TASK_EVENTS, TASK_UPDATES] {
-        let sequences: Vec<_> = heard.on(topic).iter().map(|event| event.sequence).collect();
-        assert_eq!(sequences, (1..=32).collect::<Vec<_>>(), "{topic}");
+        assert_numbered(&heard, topic, 32);
     }
 }
 

@@ -15,6 +15,9 @@ use crate::harness::wire::{WireRequest, read_request, write_answer};
 
 type Verdict = dyn Fn(&Publish) -> u16 + Send + Sync;
 
+/// A verdict that leaves the caller without an answer.
+pub(crate) const NO_ANSWER: u16 = 0;
+
 /// How the stub answers a publish.
 #[derive(Clone)]
 pub(crate) enum Behaviour {
@@ -143,14 +146,11 @@ async fn answer(
             judge(stream, publishes, &*verdict, state).await
         }
         Behaviour::Garbage => {
-            state.record(publishes, |_| 0);
+            state.record(publishes, |_| NO_ANSWER);
             stream.write_all(b"\x00\x01 this is no HTTP \xff\r\n\r\n").await.ok()?;
             None
         }
-        Behaviour::Hang => {
-            state.record(publishes, |_| 0);
-            std::future::pending().await
-        }
+        Behaviour::Hang => judge(stream, publishes, &|_| NO_ANSWER, state).await,
     }
 }
 
@@ -161,6 +161,9 @@ async fn judge(
     state: &State,
 ) -> Option<()> {
     let judged = state.record(publishes, verdict);
+    if judged.iter().any(|publish| publish.status == NO_ANSWER) {
+        return std::future::pending().await;
+    }
     let failed: Vec<_> = judged.iter().filter(|publish| !publish.accepted()).collect();
     match (failed.first(), judged.first().is_some_and(|publish| publish.bulk)) {
         (None, _) => write_answer(stream, 204, "").await,
