@@ -46,7 +46,7 @@ impl Postgres {
             .with_context(|| format!("create {}", options.directory.display()))?;
         let user = ServiceUser::for_root()?;
         let data = data_directory(options.directory)?;
-        if !data.join("PG_VERSION").exists() {
+        if !(data.join("PG_VERSION").exists() && options.directory.join("password").exists()) {
             create_cluster(options.directory, &data, user.as_ref())?;
         }
         let password =
@@ -126,9 +126,8 @@ pub fn program(name: &str) -> Result<PathBuf> {
 
 fn create_cluster(directory: &Path, data: &Path, user: Option<&ServiceUser>) -> Result<()> {
     let password = random::secret(24)?;
-    write_private(&directory.join("password"), &password)?;
     if data.exists() {
-        // What an interrupted initdb left behind; it has no PG_VERSION.
+        // What an interrupted initdb left behind, or a clone that was at the same place before.
         fs::remove_dir_all(data).with_context(|| format!("remove {}", data.display()))?;
     }
     fs::create_dir_all(data).with_context(|| format!("create {}", data.display()))?;
@@ -151,7 +150,9 @@ fn create_cluster(directory: &Path, data: &Path, user: Option<&ServiceUser>) -> 
         .log(directory.join("initdb.log"))
         .run();
     fs::remove_file(&for_initdb)?;
-    initdb
+    initdb?;
+    // Last, because it marks the cluster as complete.
+    write_private(&directory.join("password"), &password)
 }
 
 fn launch(options: &PostgresOptions<'_>, data: &Path) -> Result<Launch> {

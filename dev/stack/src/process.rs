@@ -116,7 +116,7 @@ impl Process {
         Ok(status)
     }
 
-    /// Polls until `ready` says so. Errors: the process ended meanwhile, or `limit` passed; both with the end of its log.
+    /// Polls until `ready` says so. Errors: the process ended meanwhile, or `limit` passed; with the end of its log.
     pub fn wait_until(&self, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let deadline = Instant::now() + limit;
         while !ready() {

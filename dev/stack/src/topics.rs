@@ -1,5 +1,5 @@
-//! The topics, and their creation in Kafka by its own protocol: starting Kafka's command-line tool three times takes longer
-//! than starting Kafka.
+//! The topics, and their creation in Kafka by its own protocol: starting Kafka's command-line tool three times takes
+//! longer than starting Kafka.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

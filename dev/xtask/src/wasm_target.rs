@@ -1,5 +1,5 @@
-//! The standard library for `wasm32-wasip2`: by rustup, or built from Debian's source packages where rustup is missing or
-//! cannot download.
+//! The standard library for `wasm32-wasip2`: by rustup, or built from Debian's source packages where rustup is
+//! missing or cannot download.
 
 mod debian;
 

@@ -1,5 +1,5 @@
-//! The standard library from Debian's packages `rust-src` (its source, which must be exactly the compiler's version) and
-//! `wasi-libc` (the C library below it), without installing either.
+//! The standard library from Debian's packages `rust-src` (its source, which must be exactly the compiler's version)
+//! and `wasi-libc` (the C library below it), without installing either.
 
 use std::fs;
 use std::os::unix::fs::symlink;
