@@ -1,6 +1,7 @@
 //! What `cargo xtask test` hands to the suite. A missing part fails the test; nothing is skipped.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use stack::Host;
@@ -42,12 +43,19 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
-/// A new empty directory for one running part's files.
+/// A new empty directory for one running part's files. Those of the last run stay to be read; older ones go.
 pub(crate) fn directory(purpose: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
+    static RUN: OnceLock<PathBuf> = OnceLock::new();
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = format!("{}-{number}-{purpose}", std::process::id());
-    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end").join(name);
+    let directory = RUN.get_or_init(new_run).join(format!("{number}-{purpose}"));
     std::fs::create_dir_all(&directory).unwrap();
     directory
+}
+
+fn new_run() -> PathBuf {
+    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end");
+    // Nothing is there before the first run; what cannot be removed is in nobody's way.
+    let _ = std::fs::remove_dir_all(&runs);
+    runs.join(std::process::id().to_string())
 }
