@@ -119,7 +119,11 @@ mod tests {
         for token in [
             "not a token".to_owned(),
             String::new(),
-            sign(json!({"sub": USER, "exp": exp}), Algorithm::HS256, "another secret of thirty-two bytes or more"),
+            sign(
+                json!({"sub": USER, "exp": exp}),
+                Algorithm::HS256,
+                "another secret of thirty-two bytes or more",
+            ),
             sign(json!({"sub": USER, "exp": exp}), Algorithm::HS512, SECRET),
             sign(json!({"sub": USER, "exp": exp - 3601}), Algorithm::HS256, SECRET),
             sign(json!({"sub": USER, "exp": exp, "nbf": exp}), Algorithm::HS256, SECRET),
@@ -158,7 +162,8 @@ mod tests {
         assert_eq!(token(&both).unwrap(), Token::Bearer("one"));
         let cookie = headers(&[(header::COOKIE, "a=b; auth_token=two; c=d")]);
         assert_eq!(token(&cookie).unwrap(), Token::Cookie("two"));
-        let other_scheme = headers(&[(header::AUTHORIZATION, "Basic abc"), (header::COOKIE, "auth_token=two")]);
+        let other_scheme =
+            headers(&[(header::AUTHORIZATION, "Basic abc"), (header::COOKIE, "auth_token=two")]);
         assert_eq!(token(&other_scheme).unwrap(), Token::Cookie("two"));
     }
 

@@ -67,7 +67,10 @@ async fn once<T>(
 /// Splits at commas and white space; a trailing slash is not part of an origin (RFC 6454 §6.2).
 fn list(origins: &str) -> Vec<String> {
     let separated = origins.split(|character: char| character == ',' || character.is_whitespace());
-    separated.filter(|origin| !origin.is_empty()).map(|origin| origin.trim_end_matches('/').to_owned()).collect()
+    separated
+        .filter(|origin| !origin.is_empty())
+        .map(|origin| origin.trim_end_matches('/').to_owned())
+        .collect()
 }
 
 /// The longest time-out for a publish. It bounds the lease, and so how long a crash delays a user's events.
@@ -88,7 +91,10 @@ mod tests {
 
     #[test]
     fn origins_are_a_list() {
-        assert_eq!(list(" https://a.example, http://localhost:5173/ "), ["https://a.example", "http://localhost:5173"]);
+        assert_eq!(
+            list(" https://a.example, http://localhost:5173/ "),
+            ["https://a.example", "http://localhost:5173"]
+        );
         assert!(list("").is_empty());
     }
 

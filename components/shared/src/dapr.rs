@@ -100,7 +100,9 @@ impl Sidecar {
         let Sidecar { url, pubsub, .. } = self;
         let (topic, key) = (topic.name(), &message.partition_key);
         let uri = format!("{url}/v1.0/publish/{pubsub}/{topic}?metadata.partitionKey={key}");
-        self.post(&uri, CLOUD_EVENT, message.envelope.body.clone()).await.map_err(|refusal| refusal.to_string())
+        self.post(&uri, CLOUD_EVENT, message.envelope.body.clone())
+            .await
+            .map_err(|refusal| refusal.to_string())
     }
 
     /// A bulk call that fails may still have published some of its events: only those that it names have failed.

@@ -70,13 +70,16 @@ pub fn envelope(change: &Change, topic: Topic, source: &str) -> Result<Option<En
         .extension("partitionkey", change.user_id.to_string());
     if let Some(traceparent) = &change.trace.traceparent {
         // Dapr overwrites the traceparent of an event that has no traceid.
-        builder = builder.extension("traceparent", traceparent.as_str()).extension("traceid", traceparent.as_str());
+        builder =
+            builder.extension("traceparent", traceparent.as_str()).extension("traceid", traceparent.as_str());
     }
     if let Some(tracestate) = &change.trace.tracestate {
         builder = builder.extension("tracestate", tracestate.as_str());
     }
-    let event = builder.build().map_err(|error| Error::Internal(format!("building {event_type}: {error}")))?;
-    let body = canonical(&event).map_err(|error| Error::Internal(format!("writing {event_type}: {error}")))?;
+    let event =
+        builder.build().map_err(|error| Error::Internal(format!("building {event_type}: {error}")))?;
+    let body =
+        canonical(&event).map_err(|error| Error::Internal(format!("writing {event_type}: {error}")))?;
     Ok(Some(Envelope { id, event_type, body }))
 }
 

@@ -80,7 +80,8 @@ impl Reply {
 
     /// Any status with JSON.
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Reply, Error> {
-        let body = serde_json::to_vec(body).map_err(|error| Error::Internal(format!("writing JSON: {error}")))?;
+        let body =
+            serde_json::to_vec(body).map_err(|error| Error::Internal(format!("writing JSON: {error}")))?;
         Ok(Reply { status, body, drains: false })
     }
 
@@ -108,7 +109,8 @@ impl Call {
         let token = auth::token(&self.head.headers)?;
         let user = config::verifier().await?.user(token)?;
         let mutates = self.head.method != Method::GET;
-        if mutates && matches!(token, Token::Cookie(_)) && !self.may_use_cookie(config::cors_origins().await?) {
+        if mutates && matches!(token, Token::Cookie(_)) && !self.may_use_cookie(config::cors_origins().await?)
+        {
             return Err(Error::Authorization("a cookie came with a foreign origin"));
         }
         Ok(user)
@@ -269,7 +271,8 @@ fn is_allowed(origin: &str, allowed: &[String]) -> bool {
 }
 
 fn method_list(methods: &[Method]) -> String {
-    let names: Vec<Cow<'_, str>> = methods.iter().chain([&Method::OPTIONS]).map(|m| m.as_str().into()).collect();
+    let names: Vec<Cow<'_, str>> =
+        methods.iter().chain([&Method::OPTIONS]).map(|m| m.as_str().into()).collect();
     names.join(", ")
 }
 

@@ -97,7 +97,9 @@ pub async fn drain() {
             Ok(true) => {}
             Ok(false) if DRAIN.get() == Drain::RunningAndWanted => {}
             Ok(false) => return,
-            Err(error) => return log::write(Level::Error, "drain stopped", json!({"error": error.to_string()})),
+            Err(error) => {
+                return log::write(Level::Error, "drain stopped", json!({"error": error.to_string()}));
+            }
         }
     }
 }
@@ -120,7 +122,8 @@ async fn pass() -> Result<bool, Error> {
         return Ok(false);
     }
     let deadline = Instant::now() + PUBLISHING_TIME;
-    let [events, updates, reminders] = Topic::ALL.map(|topic| publish(topic, &claims, sidecar, source, deadline));
+    let [events, updates, reminders] =
+        Topic::ALL.map(|topic| publish(topic, &claims, sidecar, source, deadline));
     let (events, updates, reminders) = futures::join!(events, updates, reminders);
     let progress = events.into_iter().zip(updates).zip(reminders);
     let outcomes: Vec<_> = claims
@@ -156,8 +159,10 @@ async fn publish<'a>(
 ) -> Vec<Progress<'a>> {
     let mut users: Vec<_> = claims.iter().map(|claim| Progress::new(claim, topic)).collect();
     while Instant::now() < deadline {
-        let round: Vec<_> =
-            users.iter_mut().filter_map(|user| user.next(source).map(|(change, event)| (user, change, event))).collect();
+        let round: Vec<_> = users
+            .iter_mut()
+            .filter_map(|user| user.next(source).map(|(change, event)| (user, change, event)))
+            .collect();
         if round.is_empty() {
             break;
         }

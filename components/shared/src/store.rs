@@ -3,7 +3,9 @@
 //! Every function opens a connection and gives it back before it returns. Spin pins one of 64 pooled connections while a
 //! component holds it, so nothing may hold one while it waits for anything else than the database.
 
-use spin_sdk::pg::{Connection, DbValue, Decode, Error as PgError, ParameterValue, PgError as Failure, QueryError};
+use spin_sdk::pg::{
+    Connection, DbValue, Decode, Error as PgError, ParameterValue, PgError as Failure, QueryError,
+};
 use uuid::Uuid;
 
 use crate::config;
@@ -137,7 +139,8 @@ pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Settled, Error> {
         column(outcomes, |outcome| outcome.retry_after_ms),
     ];
     let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
-    let mut row = rows.into_iter().next().ok_or_else(|| Error::Internal("settling returned no row".into()))?;
+    let mut row =
+        rows.into_iter().next().ok_or_else(|| Error::Internal("settling returned no row".into()))?;
     Ok(Settled { users: row.next()?, more: row.next()? })
 }
 

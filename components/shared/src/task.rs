@@ -303,7 +303,9 @@ mod tests {
 
     #[test]
     fn micros_survive_a_round_trip() {
-        for text in ["0000-01-01T00:00:00.000001Z", "1969-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"] {
+        for text in
+            ["0000-01-01T00:00:00.000001Z", "1969-12-31T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"]
+        {
             let instant = Timestamp::parse(text).unwrap();
             assert_eq!(Timestamp::from_micros(instant.micros()), Some(instant));
             assert_eq!(instant.to_string(), text);

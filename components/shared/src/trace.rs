@@ -95,7 +95,8 @@ mod tests {
 
     #[test]
     fn without_one_the_trace_id_serves() {
-        let trace = trace(&[("x-correlation-id", "not valid"), ("traceparent", PARENT), ("tracestate", "a=1")]);
+        let trace =
+            trace(&[("x-correlation-id", "not valid"), ("traceparent", PARENT), ("tracestate", "a=1")]);
         assert_eq!(trace.correlation_id, "4bf92f3577b34da6a3ce929d0e0e4736");
         assert_eq!(trace.tracestate.as_deref(), Some("a=1"));
     }
