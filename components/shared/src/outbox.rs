@@ -21,8 +21,9 @@ use crate::task::Change;
 /// How many users one claim leases at most.
 const USERS_PER_CLAIM: i64 = 64;
 
-/// How many changes of each user one claim takes at most.
-const CHANGES_PER_USER: i64 = 32;
+/// How many changes of each user one claim takes at most. Reading them occupies the instance, and with it the requests
+/// that it serves.
+const CHANGES_PER_USER: i64 = 8;
 
 /// After this long, a pass starts no further publish.
 const PUBLISHING_TIME: Duration = Duration::from_secs(5);

@@ -34,8 +34,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         Progress::show(|progress| crate::wasm_target::ensure(&project, progress))?;
         checks::run(&project, &mut tally)?;
     }
-    let unit_tests = cargo(&project, ["test", "--workspace", "--exclude", "tests"]);
+    let unit_tests = cargo(&project, ["test", "--workspace", "--exclude", "tests", "--exclude", "host"]);
     tally.tests("unit tests", with_filter(unit_tests, options), &project)?;
+    // In the profile in which it runs, so that its dependencies are built once.
+    let host_tests = cargo(&project, ["test", "--profile", "host", "--package", "host"]);
+    tally.tests("tests of the host", with_filter(host_tests, options), &project)?;
     end_to_end(options, &project, &mut tally)?;
     Ok(tally.close())
 }
