@@ -33,6 +33,6 @@ left join lateral (
           case when waiting_topics & 4 = 0 then reminders end)
     order by task_changes.sequence
     -- After a failure, one change is enough to see whether publishing works again.
-    limit case when attempts > 0 and waiting_topics = 0 then 1 else $2 end
+    limit case when attempts > 0 and waiting_topics = 0 then 1 else $2::bigint end
 ) as change on true
 order by leased.user_id, change.sequence
