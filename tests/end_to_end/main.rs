@@ -5,7 +5,7 @@
 //! | the routes, row by row of CONTRACT.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`] |
-//! | what fails | [`outbox`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
+//! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | the repository | [`statements`], [`upgrade`], [`routes`], [`bad_environments`] |
 
 #[cfg(test)]
@@ -42,6 +42,8 @@ mod outbox;
 mod panics;
 #[cfg(test)]
 mod publishing;
+#[cfg(test)]
+mod relay;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

@@ -25,6 +25,18 @@ const TASK_VARIABLES: [&str; 8] = [
 /// Health knows no secret that signs tokens and publishes nothing.
 const HEALTH_VARIABLES: [&str; 4] = ["cors_origins", "dapr_api_token", "dapr_url", "database_url"];
 
+/// The relay knows no secret that signs tokens, and browsers have no business with it.
+const RELAY_VARIABLES: [&str; 8] = [
+    "app_api_token",
+    "dapr_api_token",
+    "dapr_url",
+    "database_url",
+    "development",
+    "event_source",
+    "publish_timeout_ms",
+    "pubsub_name",
+];
+
 fn manifest() -> Table {
     std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()
 }
@@ -44,6 +56,7 @@ fn each_route_has_its_component() {
     let expected = BTreeMap::from([
         ("complete", "/api/v1/tasks/:id/complete"),
         ("health", "/api/v1/health"),
+        ("relay", "/internal/relay"),
         ("task", "/api/v1/tasks/:id"),
         ("tasks", "/api/v1/tasks"),
         ("uncomplete", "/api/v1/tasks/:id/uncomplete"),
@@ -76,7 +89,11 @@ fn each_component_knows_only_the_variables_it_needs() {
         let variables = component["variables"].as_table().unwrap();
         let mut names: Vec<_> = variables.keys().map(String::as_str).collect();
         names.sort_unstable();
-        let expected = if id == "health" { &HEALTH_VARIABLES[..] } else { &TASK_VARIABLES };
+        let expected = match id.as_str() {
+            "health" => &HEALTH_VARIABLES[..],
+            "relay" => &RELAY_VARIABLES,
+            _ => &TASK_VARIABLES,
+        };
         assert_eq!(names, expected, "{id}");
     }
 }
@@ -89,7 +106,9 @@ fn secrets_are_marked_as_secret_and_have_no_default() {
         assert_eq!(variables[name]["required"].as_bool(), Some(true), "{name}");
         assert!(variables[name].get("default").is_none(), "{name}");
     }
-    assert_eq!(variables["dapr_api_token"]["secret"].as_bool(), Some(true));
+    for name in ["dapr_api_token", "app_api_token"] {
+        assert_eq!(variables[name]["secret"].as_bool(), Some(true), "{name}");
+    }
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! Who is calling (CONTRACT: "Who is calling").
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::Value;
+use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -59,6 +60,13 @@ impl Verifier {
             .claims;
         claims.sub.as_str().and_then(|sub| Uuid::parse_str(sub).ok()).ok_or(Error::INVALID_TOKEN_PAYLOAD)
     }
+}
+
+/// Whether a request carries the token that the app's sidecar sends with every call; never with an empty one. The time
+/// of the comparison says nothing about the token but its length.
+pub fn is_sidecar(headers: &HeaderMap, expected: &str) -> bool {
+    let sent = headers.get("dapr-api-token").map(HeaderValue::as_bytes).unwrap_or_default();
+    !expected.is_empty() && bool::from(sent.ct_eq(expected.as_bytes()))
 }
 
 /// The token of a request; the header wins over the cookie.
@@ -165,6 +173,16 @@ mod tests {
         let other_scheme =
             headers(&[(header::AUTHORIZATION, "Basic abc"), (header::COOKIE, "auth_token=two")]);
         assert_eq!(token(&other_scheme).unwrap(), Token::Cookie("two"));
+    }
+
+    #[test]
+    fn only_the_whole_token_is_the_sidecars() {
+        let sent = |token| headers(&[(header::HeaderName::from_static("dapr-api-token"), token)]);
+        assert!(is_sidecar(&sent("secret"), "secret"));
+        for (token, expected) in [("secre", "secret"), ("Secret", "secret"), ("", "secret"), ("", "")] {
+            assert!(!is_sidecar(&sent(token), expected), "{token} {expected}");
+        }
+        assert!(!is_sidecar(&HeaderMap::new(), "secret"));
     }
 
     #[test]

@@ -3,11 +3,13 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use serde_json::json;
 use spin_sdk::variables;
 
 use crate::auth::Verifier;
 use crate::dapr::Sidecar;
 use crate::error::Error;
+use crate::log::{self, Level};
 
 /// The address of the database.
 pub async fn database_url() -> Result<&'static str, Error> {
@@ -25,6 +27,25 @@ pub async fn verifier() -> Result<&'static Verifier, Error> {
 pub async fn cors_origins() -> Result<&'static [String], Error> {
     static ORIGINS: OnceLock<Vec<String>> = OnceLock::new();
     once(&ORIGINS, async || Ok(list(&get("cors_origins").await?))).await.map(Vec::as_slice)
+}
+
+/// What the app's sidecar sends as `dapr-api-token`; empty when nothing is set.
+pub async fn app_api_token() -> Result<&'static str, Error> {
+    static TOKEN: OnceLock<String> = OnceLock::new();
+    once(&TOKEN, async || get("app_api_token").await).await.map(String::as_str)
+}
+
+/// Whether the app runs on a developer's machine, where the relay may be called without a token. Says so once.
+pub async fn development() -> Result<bool, Error> {
+    static DEVELOPMENT: OnceLock<bool> = OnceLock::new();
+    let read = async || {
+        let development = get("development").await? == "true";
+        if development {
+            log::write(Level::Warn, "development mode: the relay answers without a token", json!({}));
+        }
+        Ok(development)
+    };
+    once(&DEVELOPMENT, read).await.copied()
 }
 
 /// What the CloudEvents `source` starts with.

@@ -40,7 +40,13 @@ pub struct Message<'a> {
 }
 
 /// Why an event was not published, in words for the log.
-pub type Failure = String;
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It may be accepted later: nobody answered, or an operator has something to mend.
+    Retry(String),
+    /// It will never be accepted as it is.
+    Reject(String),
+}
 
 #[derive(Serialize)]
 struct BulkEntry<'a> {
@@ -58,8 +64,14 @@ struct Metadata<'a> {
     partition_key: &'a str,
 }
 
-#[derive(Default, Deserialize)]
+/// Statuses that say that the request itself is wrong. Not among them: 401, 403 and 404, which a mended configuration
+/// turns into success.
+const PERMANENT: [u16; 4] = [400, 413, 415, 422];
+
+#[derive(Clone, Default, Deserialize)]
 struct Refusal {
+    #[serde(skip)]
+    status: u16,
     #[serde(rename = "errorCode", default)]
     error_code: String,
     #[serde(default)]
@@ -68,12 +80,10 @@ struct Refusal {
     failed_entries: Vec<FailedEntry>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct FailedEntry {
     #[serde(rename = "entryId")]
     entry_id: String,
-    #[serde(default)]
-    error: String,
 }
 
 impl Sidecar {
@@ -82,9 +92,9 @@ impl Sidecar {
         Sidecar { url, token, pubsub: pubsub.to_owned(), timeout }
     }
 
-    /// The longest that [`Sidecar::publish`] can take.
-    pub fn timeout(&self) -> Duration {
-        self.timeout
+    /// The longest that [`Sidecar::publish`] can take: a bulk call, and then single calls side by side.
+    pub fn longest_publish(&self) -> Duration {
+        2 * self.timeout
     }
 
     /// Publishes events of different users, in one call. The result has one outcome per message, in their order.
@@ -100,24 +110,31 @@ impl Sidecar {
         let Sidecar { url, pubsub, .. } = self;
         let (topic, key) = (topic.name(), &message.partition_key);
         let uri = format!("{url}/v1.0/publish/{pubsub}/{topic}?metadata.partitionKey={key}");
-        self.post(&uri, CLOUD_EVENT, message.envelope.body.clone())
-            .await
-            .map_err(|refusal| refusal.to_string())
+        self.post(&uri, CLOUD_EVENT, message.envelope.body.clone()).await.map_err(Failure::from)
     }
 
-    /// A bulk call that fails may still have published some of its events: only those that it names have failed.
+    /// One bulk call. Where it says that something is wrong with some of the events, each of those is sent once more by
+    /// itself: a single call has an answer of its own, which says whether its event can ever be accepted.
     async fn publish_many(&self, topic: Topic, messages: &[Message<'_>]) -> Vec<Result<(), Failure>> {
-        let all_failed = |failure: Failure| messages.iter().map(|_| Err(failure.clone())).collect();
-        let body = match bulk_body(messages) {
-            Ok(body) => body,
-            Err(error) => return all_failed(error.to_string()),
+        let refusal = match self.post_bulk(topic, messages).await {
+            Ok(()) => return messages.iter().map(|_| Ok(())).collect(),
+            Err(refusal) => refusal,
         };
-        let uri = format!("{}/v1.0/publish/bulk/{}/{}", self.url, self.pubsub, topic.name());
-        match self.post(&uri, "application/json", body).await {
-            Ok(()) => messages.iter().map(|_| Ok(())).collect(),
-            Err(refusal) if refusal.failed_entries.is_empty() => all_failed(refusal.to_string()),
-            Err(refusal) => messages.iter().map(|message| refusal.outcome(&message.envelope.id)).collect(),
+        if !refusal.is_about(messages) {
+            return messages.iter().map(|_| Err(refusal.clone().into())).collect();
         }
+        let outcomes = messages.iter().map(async |message| match refusal.names(message) {
+            true => self.publish_one(topic, message).await,
+            // A bulk call that fails has published the events that it does not name.
+            false => Ok(()),
+        });
+        futures::future::join_all(outcomes).await
+    }
+
+    async fn post_bulk(&self, topic: Topic, messages: &[Message<'_>]) -> Result<(), Refusal> {
+        let uri = format!("{}/v1.0/publish/bulk/{}/{}", self.url, self.pubsub, topic.name());
+        let body = bulk_body(messages).map_err(Refusal::because)?;
+        self.post(&uri, "application/json", body).await
     }
 
     async fn post(&self, uri: &str, content_type: &'static str, body: String) -> Result<(), Refusal> {
@@ -202,19 +219,79 @@ impl Refusal {
         let body = read_body(response.into_body(), MAX_ANSWER_BYTES).await.unwrap_or_default();
         let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
         let message = format!("status {} {} {}", status.as_u16(), refusal.error_code, refusal.message);
-        Refusal { message: message.trim_end().to_owned(), ..refusal }
+        Refusal { status: status.as_u16(), message: message.trim_end().to_owned(), ..refusal }
     }
 
-    fn outcome(&self, entry_id: &str) -> Result<(), Failure> {
-        match self.failed_entries.iter().find(|failed| failed.entry_id == entry_id) {
-            Some(failed) => Err(format!("{self}: {}", failed.error)),
-            None => Ok(()),
+    fn is_permanent(&self) -> bool {
+        PERMANENT.contains(&self.status)
+    }
+
+    /// Whether the answer to a bulk call is about the events and not about the way to the broker, which all share.
+    fn is_about(&self, messages: &[Message<'_>]) -> bool {
+        self.is_permanent() || (1..messages.len()).contains(&self.failed_entries.len())
+    }
+
+    /// Whether the answer to a bulk call says that this event failed.
+    fn names(&self, message: &Message<'_>) -> bool {
+        let failed = &self.failed_entries;
+        failed.is_empty() || failed.iter().any(|failed| failed.entry_id == message.envelope.id)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Failure {
+        if refusal.is_permanent() {
+            Failure::Reject(refusal.message)
+        } else {
+            Failure::Retry(refusal.message)
         }
     }
 }
 
-impl std::fmt::Display for Refusal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.message)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(status: u16, failed: &[&str]) -> Refusal {
+        let failed_entries = failed.iter().map(|id| FailedEntry { entry_id: (*id).to_owned() }).collect();
+        Refusal { status, failed_entries, ..Refusal::default() }
+    }
+
+    fn envelope(id: &str) -> Envelope {
+        Envelope { id: id.to_owned(), event_type: "task.created", body: format!("{{\"id\":\"{id}\"}}") }
+    }
+
+    #[test]
+    fn what_an_operator_can_mend_is_tried_again() {
+        for status in [0, 401, 403, 404, 408, 429, 500, 503] {
+            assert!(matches!(refusal(status, &[]).into(), Failure::Retry(_)), "{status}");
+        }
+        for status in PERMANENT {
+            assert!(matches!(refusal(status, &[]).into(), Failure::Reject(_)), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_bulk_answer_is_about_events_when_it_names_some_of_them() {
+        let envelopes = ["a", "b"].map(envelope);
+        let messages = envelopes.each_ref().map(|envelope| Message { partition_key: "u".into(), envelope });
+        assert!(!refusal(500, &[]).is_about(&messages), "the broker is away");
+        assert!(!refusal(500, &["a", "b"]).is_about(&messages), "likewise");
+        let partial = refusal(500, &["b"]);
+        assert!(partial.is_about(&messages));
+        assert_eq!(messages.each_ref().map(|message| partial.names(message)), [false, true]);
+        let malformed = refusal(400, &[]);
+        assert!(malformed.is_about(&messages) && messages.iter().all(|message| malformed.names(message)));
+    }
+
+    #[test]
+    fn a_bulk_entry_holds_the_bytes_of_the_single_call() {
+        let envelope = envelope("a");
+        let body = bulk_body(&[Message { partition_key: "u".into(), envelope: &envelope }]).unwrap();
+        let expected = format!(
+            r#"[{{"entryId":"a","event":{},"contentType":"{CLOUD_EVENT}","metadata":{{"partitionKey":"u"}}}}]"#,
+            envelope.body
+        );
+        assert_eq!(body, expected);
     }
 }

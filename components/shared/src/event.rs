@@ -35,6 +35,11 @@ impl Topic {
         }
     }
 
+    /// The topic of that name.
+    pub fn parse(name: &str) -> Option<Topic> {
+        Topic::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+
     /// Its bit in `user_streams.blocked_topics`.
     pub fn bit(self) -> i32 {
         1 << self as i32

@@ -116,6 +116,23 @@ impl Call {
         Ok(user)
     }
 
+    /// Whether the app's own sidecar calls.
+    ///
+    /// Errors: `Authentication`, also when there is no token to compare with, except in development.
+    pub async fn from_sidecar(&self) -> Result<(), Error> {
+        let expected = config::app_api_token().await?;
+        if auth::is_sidecar(&self.head.headers, expected)
+            || (expected.is_empty() && config::development().await?)
+        {
+            return Ok(());
+        }
+        if expected.is_empty() {
+            let hint = "set the variable app_api_token to the APP_API_TOKEN of the sidecar";
+            log::write(Level::Error, "relay is closed", json!({"error": hint}));
+        }
+        Err(Error::NOT_AUTHENTICATED)
+    }
+
     fn may_use_cookie(&self, allowed: &[String]) -> bool {
         let Some(origin) = self.head.headers.get(header::ORIGIN) else { return true };
         origin.to_str().is_ok_and(|origin| is_allowed(origin, allowed) || self.is_own(origin))

@@ -11,19 +11,30 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::config;
-use crate::dapr::{Message, Sidecar};
+use crate::dapr::{Failure, Message, Sidecar};
 use crate::error::Error;
 use crate::event::{Envelope, Topic, envelope};
 use crate::log::{self, Level};
 use crate::store;
 use crate::task::Change;
 
-/// How many users one claim leases at most.
-const USERS_PER_CLAIM: i64 = 64;
+/// How much one claim takes at most.
+#[derive(Clone, Copy, Debug)]
+pub struct ClaimSize {
+    /// How many users it leases.
+    pub users: i64,
+    /// How many changes of each user.
+    pub changes: i64,
+}
 
-/// How many changes of each user one claim takes at most. Reading them occupies the instance, and with it the requests
-/// that it serves.
-const CHANGES_PER_USER: i64 = 8;
+/// For a route's instance: reading a claim occupies it, and with it the requests that it serves.
+const BESIDE_REQUESTS: ClaimSize = ClaimSize { users: 64, changes: 8 };
+
+/// For the relay, which serves nobody who waits.
+const RELAY: ClaimSize = ClaimSize { users: 256, changes: 32 };
+
+/// How many requeued events a relay's call tries.
+const REQUEUED_PER_CALL: i64 = 32;
 
 /// After this long, a pass starts no further publish.
 const PUBLISHING_TIME: Duration = Duration::from_secs(5);
@@ -67,6 +78,30 @@ pub struct Outcome {
     pub blocked_topics: i32,
     /// Milliseconds until then; `None` when nothing failed this time.
     pub retry_after_ms: Option<i64>,
+    /// Events that were refused for good.
+    pub parked: Vec<Parked>,
+}
+
+/// An event that was refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The user's change.
+    pub sequence: i64,
+    /// The topic that refused it.
+    pub topic: Topic,
+    /// Why.
+    pub error: String,
+}
+
+/// A parked event that is to be tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requeued {
+    /// Its number among the parked events.
+    pub id: i64,
+    /// The topic that refused it.
+    pub topic: Topic,
+    /// Its change.
+    pub change: Change,
 }
 
 thread_local! {
@@ -94,13 +129,29 @@ pub async fn drain() {
     let _idle_afterwards = IdleAfterwards;
     loop {
         DRAIN.set(Drain::Running);
-        match pass().await {
-            Ok(true) => {}
-            Ok(false) if DRAIN.get() == Drain::RunningAndWanted => {}
-            Ok(false) => return,
+        match pass(BESIDE_REQUESTS).await {
+            Ok(Passed { more: true, .. }) => {}
+            Ok(_) if DRAIN.get() == Drain::RunningAndWanted => {}
+            Ok(_) => return,
             Err(error) => {
                 return log::write(Level::Error, "drain stopped", json!({"error": error.to_string()}));
             }
+        }
+    }
+}
+
+/// Delivers what a crash or an outage has left, and parked events that are to be tried again, for as long as `limit`
+/// allows a further pass to begin. Returns how many changes were claimed. Overlapping calls share the work: each claims
+/// other users.
+pub async fn relay(limit: Duration) -> Result<usize, Error> {
+    let deadline = Instant::now() + limit;
+    publish_requeued().await?;
+    let mut changes = 0;
+    loop {
+        let passed = pass(RELAY).await?;
+        changes += passed.changes;
+        if !passed.more || Instant::now() >= deadline {
+            return Ok(changes);
         }
     }
 }
@@ -114,18 +165,29 @@ impl Drop for IdleAfterwards {
     }
 }
 
-/// One claim, published and settled. True when there may be more to claim.
-async fn pass() -> Result<bool, Error> {
+/// What one pass did.
+struct Passed {
+    /// How many changes were claimed.
+    changes: usize,
+    /// Whether there may be more to claim.
+    more: bool,
+}
+
+/// One claim, published and settled.
+async fn pass(size: ClaimSize) -> Result<Passed, Error> {
     let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let lease = lease(sidecar.timeout()).as_millis() as i64;
-    let claims = store::claim_changes(USERS_PER_CLAIM, CHANGES_PER_USER, lease).await?;
+    let claims = store::claim_changes(size, lease(sidecar)).await?;
     if claims.is_empty() {
-        return Ok(false);
+        return Ok(Passed { changes: 0, more: false });
     }
+    #[cfg(feature = "faults")]
+    crate::faults::hold_if(crate::faults::BEFORE_PUBLISH).await;
     let deadline = Instant::now() + PUBLISHING_TIME;
     let [events, updates, reminders] =
         Topic::ALL.map(|topic| publish(topic, &claims, sidecar, source, deadline));
     let (events, updates, reminders) = futures::join!(events, updates, reminders);
+    #[cfg(feature = "faults")]
+    crate::faults::hold_if(crate::faults::BEFORE_SETTLE).await;
     let progress = events.into_iter().zip(updates).zip(reminders);
     let outcomes: Vec<_> = claims
         .iter()
@@ -133,12 +195,49 @@ async fn pass() -> Result<bool, Error> {
         .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
         .collect();
     let settled = store::settle_changes(&outcomes).await?;
-    Ok(settled.more || claims.len() as i64 == USERS_PER_CLAIM)
+    let changes = claims.iter().map(|claim| claim.changes.len()).sum();
+    Ok(Passed { changes, more: settled.more || claims.len() as i64 == size.users })
 }
 
 /// Longer than claiming, publishing and settling can take together, so that no lease runs out under a live publisher.
-fn lease(publish_timeout: Duration) -> Duration {
-    PUBLISHING_TIME + publish_timeout + SETTLING_TIME
+fn lease(sidecar: &Sidecar) -> Duration {
+    PUBLISHING_TIME + sidecar.longest_publish() + SETTLING_TIME
+}
+
+/// Publishes parked events that an operator has requeued. They are out of order by then; consumers see that by
+/// `sequence`. One that fails for now keeps its lease, and is tried again when that has run out.
+async fn publish_requeued() -> Result<(), Error> {
+    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
+    let claimed = store::claim_requeued(REQUEUED_PER_CALL, lease(sidecar)).await?;
+    if claimed.is_empty() {
+        return Ok(());
+    }
+    let results =
+        futures::future::join_all(claimed.iter().map(|event| republish(event, sidecar, source))).await;
+    let (mut delivered, mut refused) = (Vec::new(), Vec::new());
+    for (event, result) in claimed.iter().zip(results) {
+        match result {
+            Ok(()) => delivered.push(event.id),
+            Err(Failure::Reject(error)) => refused.push((event.id, error)),
+            Err(Failure::Retry(_)) => {}
+        }
+    }
+    store::settle_requeued(&delivered, &refused).await
+}
+
+async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<(), Failure> {
+    let Requeued { topic, change, .. } = event;
+    let envelope = match envelope(change, *topic, source) {
+        Ok(Some(envelope)) => envelope,
+        Ok(None) => return Ok(()),
+        Err(error) => return Err(Failure::Retry(error.to_string())),
+    };
+    let results = sidecar.publish(*topic, &[Message::new(change, &envelope)]).await;
+    let result = results.into_iter().next().unwrap_or(Ok(()));
+    if let Err(failure) = &result {
+        log_failure(change, *topic, envelope.event_type, 1, failure);
+    }
+    result
 }
 
 /// How far a user got on one topic.
@@ -147,6 +246,7 @@ struct Progress<'a> {
     topic: Topic,
     delivered: i64,
     failed: bool,
+    parked: Vec<Parked>,
 }
 
 /// Publishes the claimed changes to one topic, in rounds of one event per user: a bulk call that fails for one event
@@ -172,7 +272,7 @@ async fn publish<'a>(
         for ((user, change, event), result) in round.into_iter().zip(results) {
             match result {
                 Ok(()) => user.delivered = change.sequence,
-                Err(failure) => user.fail(change, event.event_type, &failure),
+                Err(failure) => user.fail(change, event.event_type, failure),
             }
         }
     }
@@ -193,7 +293,7 @@ impl<'a> Progress<'a> {
             Topic::TaskUpdates => updates,
             Topic::Reminders => reminders,
         };
-        Progress { claim, topic, delivered, failed: false }
+        Progress { claim, topic, delivered, failed: false, parked: Vec::new() }
     }
 
     /// The user's next event; passes over changes that mean nothing to the topic.
@@ -207,7 +307,7 @@ impl<'a> Progress<'a> {
                 Ok(Some(event)) => return Some((change, event)),
                 Ok(None) => self.delivered = change.sequence,
                 Err(error) => {
-                    self.fail(change, change.action.as_str(), &error.to_string());
+                    self.fail(change, change.action.as_str(), Failure::Retry(error.to_string()));
                     return None;
                 }
             }
@@ -215,20 +315,36 @@ impl<'a> Progress<'a> {
         None
     }
 
-    /// Stops this user on this topic, and says so (FR-012).
-    fn fail(&mut self, change: &Change, event_type: &str, error: &str) {
-        self.failed = true;
-        let fields = json!({
-            "event_type": event_type,
-            "task_id": change.task_id,
-            "topic": self.topic.name(),
-            "sequence": change.sequence,
-            "correlation_id": change.trace.correlation_id,
-            "attempt": self.claim.attempts + 1,
-            "error": error,
-        });
-        log::write(Level::Error, "event not published", fields);
+    /// Stops this user on this topic, unless the event can never be delivered: then it is parked, and the next one's
+    /// turn comes.
+    fn fail(&mut self, change: &Change, event_type: &str, failure: Failure) {
+        log_failure(change, self.topic, event_type, self.claim.attempts + 1, &failure);
+        match failure {
+            Failure::Retry(_) => self.failed = true,
+            Failure::Reject(error) => {
+                self.delivered = change.sequence;
+                self.parked.push(Parked { sequence: change.sequence, topic: self.topic, error });
+            }
+        }
     }
+}
+
+/// Says, once per attempt, that an event was not published (FR-012).
+fn log_failure(change: &Change, topic: Topic, event_type: &str, attempt: i32, failure: &Failure) {
+    let (message, error) = match failure {
+        Failure::Retry(error) => ("event not published", error),
+        Failure::Reject(error) => ("event parked", error),
+    };
+    let fields = json!({
+        "event_type": event_type,
+        "task_id": change.task_id,
+        "topic": topic.name(),
+        "sequence": change.sequence,
+        "correlation_id": change.trace.correlation_id,
+        "attempt": attempt,
+        "error": error,
+    });
+    log::write(Level::Error, message, fields);
 }
 
 fn outcome(claim: &Claim, topics: [Progress<'_>; 3]) -> Outcome {
@@ -236,7 +352,8 @@ fn outcome(claim: &Claim, topics: [Progress<'_>; 3]) -> Outcome {
     Outcome {
         user_id: claim.user_id,
         lease_token: claim.lease_token,
-        delivered: topics.map(|topic| topic.delivered),
+        delivered: topics.each_ref().map(|topic| topic.delivered),
+        parked: topics.into_iter().flat_map(|topic| topic.parked).collect(),
         blocked_topics: claim.waiting_topics | failed,
         retry_after_ms: (failed != 0).then(|| backoff(claim.attempts, Uuid::new_v4().as_u128())),
     }
@@ -306,6 +423,20 @@ mod tests {
     }
 
     #[test]
+    fn an_event_that_is_refused_for_good_is_parked_and_the_next_one_goes_on() {
+        let claim = claim([0; 3], 0, vec![change(1, false), change(2, false)]);
+        let [mut events, updates, reminders] = Topic::ALL.map(|topic| Progress::new(&claim, topic));
+        events.fail(&claim.changes[0], "task.created", Failure::Reject("too large".into()));
+        assert_eq!(events.next("").map(|(change, _)| change.sequence), Some(2));
+        let outcome = outcome(&claim, [events, updates, reminders]);
+        assert_eq!((outcome.delivered, outcome.blocked_topics), ([1, 0, 0], 0));
+        assert_eq!(
+            outcome.parked,
+            [Parked { sequence: 1, topic: Topic::TaskEvents, error: "too large".into() }]
+        );
+    }
+
+    #[test]
     fn a_failure_blocks_its_topic_alone() {
         let claim = claim([0; 3], Topic::Reminders.bit(), vec![change(1, true)]);
         let [mut events, mut updates, reminders] = Topic::ALL.map(|topic| Progress::new(&claim, topic));
@@ -326,7 +457,7 @@ mod tests {
 
     #[test]
     fn a_lease_outlives_the_longest_pass() {
-        let timeout = Duration::from_millis(2_000);
-        assert!(lease(timeout) > PUBLISHING_TIME + timeout);
+        let sidecar = Sidecar::new(String::new(), String::new(), "", Duration::from_millis(2_000));
+        assert!(lease(&sidecar) > PUBLISHING_TIME + sidecar.longest_publish());
     }
 }

@@ -3,6 +3,8 @@
 //! Every function opens a connection and gives it back before it returns. Spin pins one of 64 pooled connections while a
 //! component holds it, so nothing may hold one while it waits for anything else than the database.
 
+use std::time::Duration;
+
 use spin_sdk::pg::{
     Connection, DbValue, Decode, Error as PgError, ParameterValue, PgError as Failure, QueryError,
 };
@@ -10,7 +12,8 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::error::Error;
-use crate::outbox::{Claim, Outcome};
+use crate::event::Topic;
+use crate::outbox::{Claim, ClaimSize, Outcome, Requeued};
 use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
 
@@ -101,9 +104,9 @@ async fn why_not_changed(user: Uuid, task: Uuid) -> Error {
     find_task(user, task).await.err().unwrap_or(Error::TaskNotFound)
 }
 
-/// Leases at most `users` users who have something to deliver, for `lease_ms`, with at most `changes` changes of each.
-pub async fn claim_changes(users: i64, changes: i64, lease_ms: i64) -> Result<Vec<Claim>, Error> {
-    let parameters = vec![int(users), int(changes), int(lease_ms)];
+/// Leases users who have something to deliver, with their next changes.
+pub async fn claim_changes(size: ClaimSize, lease: Duration) -> Result<Vec<Claim>, Error> {
+    let parameters = vec![int(size.users), int(size.changes), milliseconds(lease)];
     let mut claims: Vec<Claim> = Vec::new();
     for mut row in query(include_str!("sql/claim_changes.sql"), parameters).await? {
         let (claim, change) = row.claim()?;
@@ -126,22 +129,45 @@ pub struct Settled {
 
 /// Records what was delivered, drops what has reached every topic, and ends the leases.
 pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Settled, Error> {
-    fn column(outcomes: &[Outcome], value: impl Fn(&Outcome) -> Option<i64>) -> ParameterValue {
-        ParameterValue::ArrayInt64(outcomes.iter().map(value).collect())
-    }
+    let parked: Vec<_> = outcomes
+        .iter()
+        .flat_map(|outcome| outcome.parked.iter().map(|parked| (outcome.user_id, parked)))
+        .collect();
     let parameters = vec![
-        ParameterValue::ArrayStr(outcomes.iter().map(|outcome| Some(outcome.user_id.to_string())).collect()),
-        column(outcomes, |outcome| Some(outcome.lease_token)),
-        column(outcomes, |outcome| Some(outcome.delivered[0])),
-        column(outcomes, |outcome| Some(outcome.delivered[1])),
-        column(outcomes, |outcome| Some(outcome.delivered[2])),
+        texts(outcomes, |outcome| outcome.user_id.to_string()),
+        ints(outcomes, |outcome| Some(outcome.lease_token)),
+        ints(outcomes, |outcome| Some(outcome.delivered[0])),
+        ints(outcomes, |outcome| Some(outcome.delivered[1])),
+        ints(outcomes, |outcome| Some(outcome.delivered[2])),
         ParameterValue::ArrayInt32(outcomes.iter().map(|outcome| Some(outcome.blocked_topics)).collect()),
-        column(outcomes, |outcome| outcome.retry_after_ms),
+        ints(outcomes, |outcome| outcome.retry_after_ms),
+        texts(&parked, |(user, _)| user.to_string()),
+        ints(&parked, |(_, parked)| Some(parked.sequence)),
+        texts(&parked, |(_, parked)| parked.topic.name().to_owned()),
+        texts(&parked, |(_, parked)| parked.error.clone()),
     ];
     let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
     let mut row =
         rows.into_iter().next().ok_or_else(|| Error::Internal("settling returned no row".into()))?;
     Ok(Settled { users: row.next()?, more: row.next()? })
+}
+
+/// Leases at most `limit` parked events that are to be tried again.
+pub async fn claim_requeued(limit: i64, lease: Duration) -> Result<Vec<Requeued>, Error> {
+    let parameters = vec![int(limit), milliseconds(lease)];
+    let rows = query(include_str!("sql/claim_requeued.sql"), parameters).await?;
+    rows.into_iter().map(|mut row| row.requeued()).collect()
+}
+
+/// Deletes parked events that were delivered, and parks those again that were refused again, each with why.
+pub async fn settle_requeued(delivered: &[i64], refused: &[(i64, String)]) -> Result<(), Error> {
+    let parameters = vec![
+        ints(delivered, |id| Some(*id)),
+        ints(refused, |(id, _)| Some(*id)),
+        texts(refused, |(_, error)| error.clone()),
+    ];
+    query(include_str!("sql/settle_requeued.sql"), parameters).await?;
+    Ok(())
 }
 
 /// Asks the database for nothing, to see whether it answers.
@@ -266,6 +292,14 @@ impl Row {
         })
     }
 
+    fn requeued(&mut self) -> Result<Requeued, Error> {
+        let (id, topic) = (self.next()?, self.next::<String>()?);
+        let topic =
+            Topic::parse(&topic).ok_or_else(|| Error::Internal(format!("{topic:?} is not a topic")))?;
+        let (user_id, sequence) = (self.next()?, self.next()?);
+        Ok(Requeued { id, topic, change: self.change(user_id, sequence)? })
+    }
+
     fn action(&mut self) -> Result<Action, Error> {
         let word: String = self.next()?;
         Action::parse(&word).ok_or_else(|| Error::Internal(format!("{word:?} is not an action")))
@@ -286,6 +320,18 @@ fn text(value: &str) -> ParameterValue {
 
 fn int(value: i64) -> ParameterValue {
     ParameterValue::Int64(value)
+}
+
+fn milliseconds(duration: Duration) -> ParameterValue {
+    int(duration.as_millis() as i64)
+}
+
+fn ints<T>(rows: &[T], value: impl Fn(&T) -> Option<i64>) -> ParameterValue {
+    ParameterValue::ArrayInt64(rows.iter().map(value).collect())
+}
+
+fn texts<T>(rows: &[T], value: impl Fn(&T) -> String) -> ParameterValue {
+    ParameterValue::ArrayStr(rows.iter().map(|row| Some(value(row))).collect())
 }
 
 fn optional<T: Into<ParameterValue>>(value: Option<T>) -> ParameterValue {

@@ -83,6 +83,16 @@ impl Postgres {
     }
 }
 
+/// The address of a database of the cluster that another process runs in this directory. Errors: none runs.
+pub fn running_url(directory: &Path, name: &str) -> Result<String> {
+    // The server's own file: its pid, its data, when it started, its port, each on a line.
+    let server = fs::read_to_string(data_directory(directory)?.join("postmaster.pid"));
+    let server = server.context("no private PostgreSQL is running here")?;
+    let port = server.lines().nth(3).context("the server has not said its port yet")?;
+    let password = fs::read_to_string(directory.join("password")).context("read the cluster's password")?;
+    Ok(format!("postgres://{OWNER}:{password}@127.0.0.1:{port}/{name}?sslmode=disable"))
+}
+
 /// Deletes a cluster with all its data.
 pub fn remove(directory: &Path) -> Result<()> {
     let data = data_directory(directory)?;

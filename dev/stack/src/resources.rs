@@ -26,6 +26,10 @@ pub enum Broker {
 pub enum Deliver {
     /// Each topic to `POST /events/<topic>` of the application.
     Events,
+    /// A tick to `POST /internal/relay` of the application, every 2 s.
+    Ticks,
+    /// Both.
+    EventsAndTicks,
     /// Nothing: the sidecar only publishes.
     Nothing,
 }
@@ -37,12 +41,61 @@ pub fn write_resources(directory: &Path, broker: &Broker, deliver: Deliver) -> R
     }
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
     write(&directory.join("pubsub.yaml"), &component(broker))?;
-    if deliver == Deliver::Events {
+    write(&directory.join("resiliency.yaml"), &resiliency())?;
+    if matches!(deliver, Deliver::Ticks | Deliver::EventsAndTicks) {
+        write(&directory.join("relay.yaml"), TICKS)?;
+    }
+    if matches!(deliver, Deliver::Events | Deliver::EventsAndTicks) {
         for topic in TOPICS {
             write(&directory.join(format!("{topic}.yaml")), &subscription(topic))?;
         }
     }
     Ok(())
+}
+
+/// Calls the relay, which delivers what crashes and outages have left.
+const TICKS: &str = "\
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata:
+  name: relay
+spec:
+  type: bindings.cron
+  version: v1
+  metadata:
+    - name: schedule
+      value: \"@every 2s\"
+    - name: route
+      value: /internal/relay
+    - name: direction
+      value: input
+";
+
+/// Without a time-out, a broker that hangs blocks a publish for 301 s; with the circuit broken, the answer comes at once.
+fn resiliency() -> String {
+    format!(
+        "\
+apiVersion: dapr.io/v1alpha1
+kind: Resiliency
+metadata:
+  name: publishing
+spec:
+  policies:
+    timeouts:
+      publish: 2s
+    circuitBreakers:
+      broker:
+        maxRequests: 1
+        timeout: 2s
+        trip: consecutiveFailures >= 5
+  targets:
+    components:
+      {PUBSUB}:
+        outbound:
+          timeout: publish
+          circuitBreaker: broker
+"
+    )
 }
 
 fn component(broker: &Broker) -> String {

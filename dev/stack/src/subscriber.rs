@@ -3,10 +3,22 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use serde_json::Value;
 use tiny_http::{Method, Request, Response, Server};
+
+use crate::probe;
+
+/// Where the sidecar's ticks go.
+const RELAY: &str = "/internal/relay";
+
+/// The header by which an app knows its sidecar.
+const TOKEN: &str = "dapr-api-token";
+
+/// A relay's call takes 10 s and one publish at the most.
+const RELAY_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running subscriber. It stops when dropped.
 pub struct Subscriber {
@@ -19,12 +31,21 @@ impl Subscriber {
     /// Listens on a free port of 127.0.0.1 and calls back with the topic and the envelope of each delivery. The sidecar
     /// hears 200 once the callback returned.
     pub fn start(on_event: impl Fn(&str, Value) + Send + Sync + 'static) -> Result<Self> {
+        Self::beside_api(on_event, None)
+    }
+
+    /// As [`Subscriber::start`]; and passes the sidecar's ticks on to the API on that port of 127.0.0.1, since a sidecar
+    /// calls one application only.
+    pub fn beside_api(
+        on_event: impl Fn(&str, Value) + Send + Sync + 'static,
+        api: Option<u16>,
+    ) -> Result<Self> {
         let server = Server::http((Ipv4Addr::LOCALHOST, 0))
             .map_err(|error| anyhow!("start the subscriber: {error}"))?;
         let port = server.server_addr().to_ip().map(|address| address.port()).unwrap_or_default();
         let (server, on_event) = (Arc::new(server), Arc::new(on_event));
-        // The sidecar delivers the three topics side by side.
-        let threads = (0..3).map(|_| serve(server.clone(), on_event.clone())).collect();
+        // The sidecar delivers the three topics side by side, and its ticks.
+        let threads = (0..4).map(|_| serve(server.clone(), on_event.clone(), api)).collect();
         Ok(Self { server, port, threads })
     }
 
@@ -45,14 +66,28 @@ impl Drop for Subscriber {
     }
 }
 
-fn serve(server: Arc<Server>, on_event: Arc<impl Fn(&str, Value) + Send + Sync + 'static>) -> JoinHandle<()> {
+fn serve(
+    server: Arc<Server>,
+    on_event: Arc<impl Fn(&str, Value) + Send + Sync + 'static>,
+    api: Option<u16>,
+) -> JoinHandle<()> {
     thread::spawn(move || {
         for mut request in server.incoming_requests() {
-            let status = receive(&mut request, on_event.as_ref());
+            let status = match api {
+                Some(port) if request.url() == RELAY => pass_on(&request, port),
+                _ => receive(&mut request, on_event.as_ref()),
+            };
             // The sidecar left before its answer: it will deliver again.
             let _ = request.respond(Response::empty(status));
         }
     })
+}
+
+/// A tick; with the token by which the API knows its sidecar.
+fn pass_on(request: &Request, port: u16) -> u16 {
+    let token = request.headers().iter().find(|header| header.field.equiv(TOKEN));
+    let token = token.map(|header| header.value.as_str()).unwrap_or_default();
+    probe::post(port, RELAY, (TOKEN, token), RELAY_LIMIT).unwrap_or(503)
 }
 
 /// The sidecar also asks for things that this subscriber does not have, such as its actors: 404.

@@ -6,6 +6,7 @@ mod cache;
 mod event_lines;
 mod instructions;
 mod local;
+mod outbox;
 mod progress;
 mod project;
 mod steps;
@@ -35,6 +36,8 @@ enum Command {
     Test(test::Options),
     /// Print a token for the API that `up` runs
     Token(token::Options),
+    /// Show what waits in the outbox, and requeue or skip events that were refused for good
+    Outbox(outbox::Options),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up(options) => up::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Token(options) => token::run(&options),
+        Command::Outbox(options) => outbox::run(&options),
     }
 }
 

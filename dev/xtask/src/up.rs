@@ -134,8 +134,9 @@ fn start(
     let (url, postgres) = database.start(project, progress)?;
     progress.step("database migrated", || database::migrate(&url, &project.path("migrations")))?;
     let kafka = tools.libraries.map(|libraries| start_kafka(project, progress, libraries)).transpose()?;
+    let app_token = stack::random::secret(32)?;
     let (subscriber, sidecar) = match tools.daprd {
-        Some(daprd) => start_sidecar(project, progress, daprd, kafka.as_ref())?,
+        Some(daprd) => start_sidecar(options.port, &app_token, project, progress, daprd, kafka.as_ref())?,
         None => (None, None),
     };
     // Without a sidecar the app gets an address where nobody listens.
@@ -148,7 +149,7 @@ fn start(
             host: &host,
             manifest: project.path("spin.toml"),
             listen_port: options.port,
-            variables: app_variables::variables(&url, secret, &dapr_url)?,
+            variables: app_variables::variables(&url, secret, &dapr_url, &app_token)?,
             log: project.fresh_log("app.log"),
             on_log: component_lines(announced.clone()),
         })
@@ -215,15 +216,18 @@ fn start_kafka(project: &Project, progress: &Arc<Progress>, libraries: PathBuf) 
 }
 
 fn start_sidecar(
+    api_port: u16,
+    app_token: &str,
     project: &Project,
     progress: &Arc<Progress>,
     daprd: PathBuf,
     kafka: Option<&Kafka>,
 ) -> Result<(Option<Subscriber>, Option<Sidecar>)> {
-    let subscriber = Subscriber::start(|topic, event| println!("{}", event_lines::line(topic, &event)))?;
+    let show = |topic: &str, event| println!("{}", event_lines::line(topic, &event));
+    let subscriber = Subscriber::beside_api(show, Some(api_port))?;
     let broker = kafka.map_or(Broker::InMemory, |kafka| Broker::Kafka { bootstrap: kafka.bootstrap() });
     let resources = project.local("dapr");
-    stack::write_resources(&resources, &broker, Deliver::Events)?;
+    stack::write_resources(&resources, &broker, Deliver::EventsAndTicks)?;
     let options = SidecarOptions {
         daprd,
         app_id: "taskcast".to_owned(),
@@ -231,7 +235,7 @@ fn start_sidecar(
         resources: &resources,
         app_port: Some(subscriber.port()),
         api_token: None,
-        app_token: None,
+        app_token: Some(app_token.to_owned()),
         log: project.fresh_log("daprd.log"),
         on_log: None,
     };

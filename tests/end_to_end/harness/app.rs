@@ -69,6 +69,11 @@ impl App {
         format!("127.0.0.1:{}", self.launch.port)
     }
 
+    /// The port of the API.
+    pub(crate) fn port(&self) -> u16 {
+        self.launch.port
+    }
+
     /// Where the app looks for its sidecar.
     pub(crate) fn dapr_port(&self) -> u16 {
         let url = &self.launch.variables["dapr_url"];

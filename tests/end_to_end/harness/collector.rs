@@ -103,9 +103,29 @@ impl Dapr {
 
 /// Starts the real sidecar; with an app port it also delivers.
 pub(crate) fn sidecar(port: u16, broker: &Broker, app_port: Option<u16>) -> Sidecar {
+    let deliver = if app_port.is_some() { Deliver::Events } else { Deliver::Nothing };
+    start(port, broker, app_port, deliver, None)
+}
+
+/// Starts a real sidecar on any port that calls the app as told, with the token that the app expects of it.
+pub(crate) fn sidecar_with(
+    broker: &Broker,
+    app_port: Option<u16>,
+    deliver: Deliver,
+    app_token: Option<&str>,
+) -> Sidecar {
+    start(free_port().unwrap(), broker, app_port, deliver, app_token)
+}
+
+fn start(
+    port: u16,
+    broker: &Broker,
+    app_port: Option<u16>,
+    deliver: Deliver,
+    app_token: Option<&str>,
+) -> Sidecar {
     let directory = environment::directory("daprd");
     let resources = directory.join("resources");
-    let deliver = if app_port.is_some() { Deliver::Events } else { Deliver::Nothing };
     write_resources(&resources, broker, deliver).expect("write the sidecar's resources");
     Sidecar::start(SidecarOptions {
         daprd: environment::daprd(),
@@ -114,7 +134,7 @@ pub(crate) fn sidecar(port: u16, broker: &Broker, app_port: Option<u16>) -> Side
         resources: &resources,
         app_port,
         api_token: None,
-        app_token: None,
+        app_token: app_token.map(str::to_owned),
         log: directory.join("daprd.log"),
         on_log: None,
     })

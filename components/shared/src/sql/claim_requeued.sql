@@ -1,0 +1,16 @@
+-- Leases parked events that an operator wants to be tried again.
+-- $1 how many, $2 the lease in milliseconds: it also keeps an event from being tried again too soon
+update parked_events
+set lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
+where id in (
+    select id
+    from parked_events
+    where requeued_at is not null and (lease_until is null or lease_until <= now())
+    order by requeued_at
+    limit $1
+    for update skip locked
+)
+returning id, topic, user_id,
+          sequence, task_id, action, title, completed, to_micros(due_date),
+          title_changed, completed_changed, due_date_changed, to_micros(changed_at),
+          correlation_id, traceparent, tracestate
