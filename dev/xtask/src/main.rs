@@ -3,6 +3,7 @@
 
 mod app_variables;
 mod cache;
+mod chaos;
 mod event_lines;
 mod instructions;
 mod local;
@@ -34,6 +35,8 @@ enum Command {
     Up(up::Options),
     /// Run all checks and tests on a real database, sidecar and broker
     Test(test::Options),
+    /// Break the real parts under load and check that no event is lost or out of order
+    Chaos(chaos::Options),
     /// Print a token for the API that `up` runs
     Token(token::Options),
     /// Show what waits in the outbox, and requeue or skip events that were refused for good
@@ -56,6 +59,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(options) => up::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Chaos(options) => chaos::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Outbox(options) => outbox::run(&options),
     }

@@ -6,6 +6,7 @@ pub(crate) mod host;
 pub(crate) mod kafka;
 pub(crate) mod packages;
 pub(crate) mod postgresql;
+pub(crate) mod programs;
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;

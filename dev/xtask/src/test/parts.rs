@@ -5,52 +5,39 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use stack::{Host, Kafka, KafkaOptions, Postgres, PostgresOptions, free_port};
+use stack::{Kafka, KafkaOptions, Postgres, PostgresOptions, free_port};
 
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::steps;
 use crate::steps::host::Choice;
-use crate::{steps, wasm_target};
+use crate::steps::programs::Programs;
 
 pub(super) struct Parts {
     postgres: Postgres,
     kafka: Kafka,
-    daprd: PathBuf,
-    host: Host,
+    programs: Programs,
 }
 
 /// Builds what is missing and starts an empty database server and an empty broker.
 pub(super) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Choice>) -> Result<Parts> {
-    steps::postgresql::ensure_server(project, progress)?;
-    let ((daprd, libraries), host) = steps::side_by_side(
-        || Ok((steps::daprd::prepare(project, progress)?, steps::kafka::prepare(project, progress)?)),
-        || {
-            wasm_target::ensure(project, progress)?;
-            steps::components::build(project, progress)?;
-            steps::components::build_with_faults(project, progress)?;
-            steps::host::prepare(project, progress, host)
-        },
-    )?;
+    let programs = steps::programs::prepare(project, progress, host)?;
     let (postgres, kafka) = steps::side_by_side(
         || start_postgres(project, progress),
-        || start_kafka(project, progress, libraries),
+        || start_kafka(project, progress, programs.libraries.clone()),
     )?;
-    Ok(Parts { postgres, kafka, daprd, host })
+    Ok(Parts { postgres, kafka, programs })
 }
 
 impl Parts {
     /// How the tests find the parts.
     pub(super) fn environment(&self) -> Result<[(&'static str, String); 5]> {
-        let host = match &self.host {
-            Host::Embedded(program) => format!("embedded:{}", program.display()),
-            Host::Spin(program) => format!("spin:{}", program.display()),
-        };
         let this = std::env::current_exe().context("find the program of cargo xtask")?;
         Ok([
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
             ("TASKCAST_TEST_KAFKA", self.kafka.bootstrap()),
-            ("TASKCAST_TEST_DAPRD", self.daprd.display().to_string()),
-            ("TASKCAST_TEST_HOST", host),
+            ("TASKCAST_TEST_DAPRD", self.programs.daprd.display().to_string()),
+            ("TASKCAST_TEST_HOST", self.programs.host_argument()),
             ("TASKCAST_TEST_XTASK", this.display().to_string()),
         ])
     }

@@ -1,0 +1,114 @@
+//! Breaks the real parts of taskcast one after the other while clients change tasks, and then checks what Kafka holds
+//! against what the API acknowledged. `cargo xtask chaos` builds everything and starts it; docs/guarantees.md explains
+//! the promises and shows runs.
+//!
+//! | what | module |
+//! |---|---|
+//! | database, broker, and replicas of host and sidecar | [`system`] |
+//! | clients and what each mutation came to | [`clients`], [`mutation`] |
+//! | what is broken, and when | [`faults`], [`timeline`] |
+//! | what is in Kafka | [`events`] |
+//! | the promises | [`delivery`], [`service`] |
+//! | what is printed | [`report`] |
+
+mod clients;
+mod delivery;
+mod events;
+mod faults;
+mod mutation;
+mod random;
+mod report;
+mod service;
+mod system;
+mod timeline;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+use stack::Host;
+
+use clients::Clients;
+use report::Report;
+use system::System;
+
+/// Breaks the real parts of taskcast under load and checks that no event is lost or out of order.
+#[derive(Parser)]
+pub(crate) struct Options {
+    /// What users, mutations and faults follow from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// For how long things are broken
+    #[arg(long, default_value_t = 10)]
+    minutes: u64,
+    /// How many hosts, each with a sidecar of its own
+    #[arg(long, default_value_t = 2)]
+    replicas: usize,
+    /// How many clients send mutations
+    #[arg(long, default_value_t = 32)]
+    clients: u64,
+    /// How many users they belong to
+    #[arg(long, default_value_t = 200)]
+    users: usize,
+    /// The clone whose manifest and components run
+    #[arg(long)]
+    project: PathBuf,
+    /// Holds the data of this run; what is there is deleted
+    #[arg(long)]
+    directory: PathBuf,
+    /// The sidecar's program
+    #[arg(long)]
+    daprd: PathBuf,
+    /// The directory with Kafka's jars
+    #[arg(long)]
+    kafka: PathBuf,
+    /// What runs the components: embedded:<path> or spin:<path>
+    #[arg(long, value_parser = parse_host)]
+    host: Host,
+}
+
+fn main() -> ExitCode {
+    match listen_for_signals().and_then(|()| run(&Options::parse())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(_) if stack::interrupt::requested() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether every promise was kept.
+fn run(options: &Options) -> Result<bool> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut system = System::start(options)?;
+    let clients = Clients::start(&runtime, options, system.urls());
+    let duration = Duration::from_secs(options.minutes * 60);
+    let timeline = faults::run(&mut system, &clients, options.seed, duration)?;
+    let mutations = runtime.block_on(clients.stop())?;
+    let drained = system.drain()?;
+    let events = runtime.block_on(events::read(&system.bootstrap()))?;
+    let delivery = delivery::check(&mutations, &events, &system.streams()?);
+    let service = service::check(&mutations, &timeline);
+    Ok(Report { mutations: &mutations, timeline: &timeline, drained, delivery, service }.print())
+}
+
+fn parse_host(text: &str) -> Result<Host, String> {
+    match text.split_once(':') {
+        Some(("embedded", path)) => Ok(Host::Embedded(path.into())),
+        Some(("spin", path)) => Ok(Host::Spin(path.into())),
+        _ => Err("must be embedded:<path> or spin:<path>".to_owned()),
+    }
+}
+
+/// A signal sets the flag that every wait looks at, so that everything started is ended.
+fn listen_for_signals() -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, stack::interrupt::flag())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! What is printed at the end.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::delivery::Delivery;
+use crate::faults::Kind;
+use crate::mutation::{Mutation, Outcome};
+use crate::service::{Service, When};
+use crate::timeline::Timeline;
+
+/// Of a promise that was broken, so many cases are shown.
+const SHOWN: usize = 10;
+
+pub(crate) struct Report<'a> {
+    pub(crate) mutations: &'a [Mutation],
+    pub(crate) timeline: &'a Timeline,
+    /// `None`: the outbox did not drain.
+    pub(crate) drained: Option<Duration>,
+    pub(crate) delivery: Delivery,
+    pub(crate) service: Service,
+}
+
+impl Report<'_> {
+    /// Whether every promise was kept.
+    pub(crate) fn print(&self) -> bool {
+        self.print_sums();
+        self.print_phases();
+        self.print_broken()
+    }
+
+    fn print_sums(&self) {
+        let outcomes = |wanted: fn(&Outcome) -> bool| {
+            self.mutations.iter().filter(|mutation| wanted(&mutation.outcome)).count()
+        };
+        let drained = self.drained.map_or("never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
+        let Delivery { records, repeated, lost, strange, out_of_order, unlike, wrong } = &self.delivery;
+        #[allow(clippy::cast_precision_loss, reason = "a percentage with two digits")]
+        let repeated = format!("{repeated} ({:.2} %)", *repeated as f64 * 100.0 / (*records).max(1) as f64);
+        let rows = [
+            ("mutations", self.mutations.len().to_string()),
+            (
+                "  acknowledged",
+                outcomes(|outcome| matches!(outcome, Outcome::Acknowledged { .. })).to_string(),
+            ),
+            ("  refused on purpose", outcomes(|outcome| matches!(outcome, Outcome::Refused)).to_string()),
+            ("  503", outcomes(|outcome| matches!(outcome, Outcome::Unavailable)).to_string()),
+            (
+                "  connection lost",
+                outcomes(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::NotSent)).to_string(),
+            ),
+            ("records in Kafka", records.to_string()),
+            ("  repeated", repeated),
+            ("lost", lost.len().to_string()),
+            ("of nothing that happened", strange.len().to_string()),
+            ("out of order", out_of_order.len().to_string()),
+            ("repeats that differ", unlike.len().to_string()),
+            ("wrong contents", wrong.len().to_string()),
+            ("time to drain", drained),
+        ];
+        println!();
+        for (name, value) in rows {
+            println!("{name:<26} {value}");
+        }
+    }
+
+    fn print_phases(&self) {
+        let mut times: BTreeMap<When, usize> = BTreeMap::new();
+        for fault in self.timeline.phases.iter().filter_map(|phase| phase.fault) {
+            *times.entry(When::During(fault.kind)).or_default() += 1;
+        }
+        println!("\n{:<40} times  calls   503  failed  p50 ms  p99 ms", "while");
+        for (when, seen) in &self.service.seen {
+            let name = match when {
+                When::Calm => "calm, at the beginning".to_owned(),
+                When::Between => "calm, between".to_owned(),
+                When::During(kind) => kind.to_string(),
+            };
+            let count = times.get(when).map(ToString::to_string).unwrap_or_default();
+            let [p50, p99] = [50, 99].map(|percent| seen.percentile(percent).as_secs_f64() * 1_000.0);
+            println!(
+                "{name:<40} {count:>5} {:>6} {:>5} {:>7} {p50:>7.1} {p99:>7.1}",
+                seen.calls, seen.unavailable, seen.failed
+            );
+        }
+        for kind in Kind::ALL.into_iter().filter(|kind| !times.contains_key(&When::During(*kind))) {
+            println!("{kind:<40}     0");
+        }
+    }
+
+    fn print_broken(&self) -> bool {
+        let undrained = match self.drained {
+            Some(_) => Vec::new(),
+            None => vec!["changes or parked events were left".to_owned()],
+        };
+        let promises = [
+            ("the outbox drains", &undrained),
+            ("no event is lost", &self.delivery.lost),
+            ("no event of what never happened", &self.delivery.strange),
+            ("events are in order", &self.delivery.out_of_order),
+            ("a repeat is the same to the byte", &self.delivery.unlike),
+            ("events say what the API said", &self.delivery.wrong),
+            ("the API answers", &self.service.failures),
+            ("the API is as fast as when calm", &self.service.slow),
+        ];
+        let mut broken = promises.into_iter().filter(|(_, cases)| !cases.is_empty()).peekable();
+        println!();
+        if broken.peek().is_none() {
+            println!("every promise was kept");
+            return true;
+        }
+        broken.for_each(|(promise, cases)| print_cases(promise, cases));
+        false
+    }
+}
+
+fn print_cases(promise: &str, cases: &[String]) {
+    println!("broken: {promise} ({} times)", cases.len());
+    for case in cases.iter().take(SHOWN) {
+        println!("    {case}");
+    }
+}
