@@ -1,5 +1,7 @@
 //! One JSON line per event on standard error, which Spin writes to the terminal and to `.spin/logs`.
 
+use std::io::Write;
+
 use serde_json::{Value, json};
 
 /// How much a line matters.
@@ -32,5 +34,8 @@ pub fn write(level: Level, message: &str, fields: Value) {
     if let (Some(line), Value::Object(fields)) = (line.as_object_mut(), fields) {
         line.extend(fields);
     }
-    eprintln!("{line}");
+    // In one write: standard error has no buffer, and each write is a call to the host.
+    let text = format!("{line}\n");
+    // Nothing can be done about a log that can't be written, and a component must not panic.
+    _ = std::io::stderr().write_all(text.as_bytes());
 }

@@ -27,8 +27,8 @@ pub struct ClaimSize {
     pub changes: i64,
 }
 
-/// For a route's instance: reading a claim occupies it, and with it the requests that it serves.
-const BESIDE_REQUESTS: ClaimSize = ClaimSize { users: 64, changes: 8 };
+/// For a route's instance: reading a claim and building its events occupy it, and with it the requests that it serves.
+const BESIDE_REQUESTS: ClaimSize = ClaimSize { users: 16, changes: 8 };
 
 /// For the relay, which serves nobody who waits.
 const RELAY: ClaimSize = ClaimSize { users: 256, changes: 32 };

@@ -13,7 +13,11 @@ use crate::local;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::steps::host::Choice;
+use parts::Parts;
 use tally::Tally;
+
+/// Time for each kind of fault to come once.
+const CHAOS_MINUTES: &str = "2";
 
 /// The arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -51,7 +55,17 @@ fn end_to_end(options: &Options, project: &Project, tally: &mut Tally) -> Result
     };
     let tests = cargo(project, ["test", "--package", "tests"]);
     let tests = parts.environment()?.into_iter().fold(tests, |launch, (name, value)| launch.env(name, value));
-    tally.tests("end to end", with_filter(tests, options), project)
+    tally.tests("end to end", with_filter(tests, options), project)?;
+    match options.filter {
+        Some(_) => Ok(()),
+        None => break_parts(parts, project, tally),
+    }
+}
+
+/// A short run of `cargo xtask chaos`, which starts a database and a broker of its own.
+fn break_parts(parts: Parts, project: &Project, tally: &mut Tally) -> Result<()> {
+    let chaos = crate::chaos::launch(project, &parts.end()).args(["--minutes", CHAOS_MINUTES]);
+    tally.run("chaos", chaos)
 }
 
 fn with_filter(launch: Launch, options: &Options) -> Launch {

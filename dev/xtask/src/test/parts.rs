@@ -30,6 +30,11 @@ pub(super) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Ch
 }
 
 impl Parts {
+    /// Ends what was started; what was built stays.
+    pub(super) fn end(self) -> Programs {
+        self.programs
+    }
+
     /// How the tests find the parts.
     pub(super) fn environment(&self) -> Result<[(&'static str, String); 5]> {
         let this = std::env::current_exe().context("find the program of cargo xtask")?;

@@ -53,6 +53,16 @@ impl Tally {
         Ok(())
     }
 
+    /// Runs a program that passes or fails as a whole, with its output on the terminal.
+    pub(super) fn run(&mut self, name: &str, launch: Launch) -> Result<()> {
+        println!("── {name}");
+        match launch.run() {
+            Ok(()) => self.passed += 1,
+            Err(error) => self.fail(&error)?,
+        }
+        Ok(())
+    }
+
     /// Counts something that failed as a whole, unless it failed because the user interrupted it.
     pub(super) fn fail(&mut self, error: &Error) -> Result<()> {
         interrupt::check()?;
