@@ -1,6 +1,7 @@
 //! What is promised about events: none lost, none of what never happened, in order, repeats the same to the byte.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 
 use serde_json::Value;
 
@@ -24,6 +25,8 @@ pub(crate) struct Delivery {
     pub(crate) out_of_order: Vec<String>,
     /// Repeats that differ from their first copy.
     pub(crate) unlike: Vec<String>,
+    /// Repeats from a time when nothing was broken: then nobody has a reason to publish anything twice.
+    pub(crate) needless: Vec<String>,
     /// Events that say something else than the client was told, or with another key than their user.
     pub(crate) wrong: Vec<String>,
 }
@@ -31,10 +34,15 @@ pub(crate) struct Delivery {
 /// By topic and correlation id, without repeats.
 type Index<'a> = HashMap<(&'static str, &'a str), &'a Event>;
 
-/// `committed` is the last sequence number of each user.
-pub(crate) fn check(mutations: &[Mutation], events: &[Event], committed: &BTreeMap<String, u64>) -> Delivery {
+/// `committed` is the last sequence number of each user; `calm` is when nothing was broken yet, as events have it.
+pub(crate) fn check(
+    mutations: &[Mutation],
+    events: &[Event],
+    committed: &BTreeMap<String, u64>,
+    calm: &Range<i64>,
+) -> Delivery {
     let mut delivery = Delivery { records: events.len(), ..Delivery::default() };
-    let firsts = delivery.without_repeats(events);
+    let firsts = delivery.without_repeats(events, calm);
     delivery.check_order(&firsts, committed);
     delivery.check_keys(&firsts);
     delivery.check_origin(&firsts, mutations);
@@ -47,7 +55,7 @@ pub(crate) fn check(mutations: &[Mutation], events: &[Event], committed: &BTreeM
 
 impl Delivery {
     /// First copies, in the order of the log.
-    fn without_repeats<'a>(&mut self, events: &'a [Event]) -> Vec<&'a Event> {
+    fn without_repeats<'a>(&mut self, events: &'a [Event], calm: &Range<i64>) -> Vec<&'a Event> {
         let mut seen: HashMap<(&str, &str), &Event> = HashMap::new();
         let mut firsts = Vec::new();
         for event in events {
@@ -58,6 +66,9 @@ impl Delivery {
                 }
                 Some(first) => {
                     self.repeated += 1;
+                    if calm.contains(&event.published) {
+                        self.needless.push(event.name());
+                    }
                     if first.bytes != event.bytes || first.topic != event.topic || first.key != event.key {
                         self.unlike.push(difference(first, event));
                     }
@@ -205,6 +216,7 @@ mod tests {
             source: "/taskcast/users/u".to_owned(),
             sequence,
             correlation: format!("c{sequence}"),
+            published: 50,
             bytes: data.to_string().into_bytes(),
             data,
         }
@@ -218,7 +230,7 @@ mod tests {
 
     fn checked(mutations: &[Mutation], events: &[Event]) -> [usize; 5] {
         let Delivery { lost, strange, out_of_order, unlike, wrong, .. } =
-            check(mutations, events, &BTreeMap::from([("u".to_owned(), 2)]));
+            check(mutations, events, &BTreeMap::from([("u".to_owned(), 2)]), &(0..10));
         [lost.len(), strange.len(), out_of_order.len(), unlike.len(), wrong.len()]
     }
 
@@ -253,6 +265,15 @@ mod tests {
     fn what_may_have_been_committed_may_have_events() {
         let mutations = [acknowledged(1), mutation(2, Outcome::Failed("gone".to_owned()))];
         assert_eq!(checked(&mutations, &events()), [0; 5]);
+    }
+
+    #[test]
+    fn a_repeat_when_nothing_was_broken_is_needless() {
+        let (mutations, mut events) = ([acknowledged(1), acknowledged(2)], events());
+        events[2].published = 5;
+        let committed = BTreeMap::from([("u".to_owned(), 2)]);
+        assert_eq!(check(&mutations, &events, &committed, &(0..10)).needless.len(), 1);
+        assert_eq!(check(&mutations, &events, &committed, &(6..10)).needless.len(), 0);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(crate) struct Event {
     pub(crate) sequence: u64,
     pub(crate) correlation: String,
     pub(crate) data: Value,
+    /// By the clock of the sidecar that wrote it: milliseconds since 1970.
+    pub(crate) published: i64,
     /// The record's value.
     pub(crate) bytes: Vec<u8>,
 }
@@ -68,6 +70,7 @@ async fn fetch(partition: &PartitionClient, offset: i64) -> Result<Vec<RecordAnd
 }
 
 fn event(topic: &'static str, record: Record) -> Result<Event> {
+    let published = record.timestamp.timestamp_millis();
     let key = String::from_utf8(record.key.context("it has no key")?)?;
     let bytes = record.value.context("it has no value")?;
     let mut envelope: Value = serde_json::from_slice(&bytes)?;
@@ -78,5 +81,5 @@ fn event(topic: &'static str, record: Record) -> Result<Event> {
     let (id, source, correlation) = (text("id")?, text("source")?, text("correlationid")?);
     let sequence = text("sequence")?.parse().context("its sequence is no number")?;
     let data = envelope.get_mut("data").map(Value::take).context("it has no data")?;
-    Ok(Event { topic, key, id, source, sequence, correlation, data, bytes })
+    Ok(Event { topic, key, id, source, sequence, correlation, data, published, bytes })
 }

@@ -91,7 +91,7 @@ fn run(options: &Options) -> Result<bool> {
     let mutations = runtime.block_on(clients.stop())?;
     let drained = system.drain()?;
     let events = runtime.block_on(events::read(&system.bootstrap()))?;
-    let delivery = delivery::check(&mutations, &events, &system.streams()?);
+    let delivery = delivery::check(&mutations, &events, &system.streams()?, &timeline.baseline());
     let service = service::check(&mutations, &timeline);
     Ok(Report { mutations: &mutations, timeline: &timeline, drained, delivery, service }.print())
 }

@@ -34,7 +34,8 @@ impl Report<'_> {
             self.mutations.iter().filter(|mutation| wanted(&mutation.outcome)).count()
         };
         let drained = self.drained.map_or("never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
-        let Delivery { records, repeated, lost, strange, out_of_order, unlike, wrong } = &self.delivery;
+        let Delivery { records, repeated, lost, strange, out_of_order, unlike, needless, wrong } =
+            &self.delivery;
         #[allow(clippy::cast_precision_loss, reason = "a percentage with two digits")]
         let repeated = format!("{repeated} ({:.2} %)", *repeated as f64 * 100.0 / (*records).max(1) as f64);
         let rows = [
@@ -55,6 +56,7 @@ impl Report<'_> {
             ("of nothing that happened", strange.len().to_string()),
             ("out of order", out_of_order.len().to_string()),
             ("repeats that differ", unlike.len().to_string()),
+            ("repeats while all is well", needless.len().to_string()),
             ("wrong contents", wrong.len().to_string()),
             ("time to drain", drained),
         ];
@@ -99,6 +101,7 @@ impl Report<'_> {
             ("no event of what never happened", &self.delivery.strange),
             ("events are in order", &self.delivery.out_of_order),
             ("a repeat is the same to the byte", &self.delivery.unlike),
+            ("nothing is repeated while all is well", &self.delivery.needless),
             ("events say what the API said", &self.delivery.wrong),
             ("the API answers", &self.service.failures),
             ("the API is as fast as when calm", &self.service.slow),

@@ -1,6 +1,7 @@
 //! What was broken, and when.
 
-use std::time::{Duration, Instant};
+use std::ops::Range;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::faults::Fault;
 
@@ -40,7 +41,18 @@ impl Timeline {
         self.phases.iter().find(|phase| (phase.started..phase.ended).contains(&instant))
     }
 
-    /// The calm at the beginning: what the other phases are compared with.
+    /// The calm at the beginning by the clock, in milliseconds since 1970; empty when there was none.
+    pub(crate) fn baseline(&self) -> Range<i64> {
+        let Some(first) = self.phases.first() else { return 0..0 };
+        let clock = |instant: Instant| {
+            let time = SystemTime::now().checked_sub(instant.elapsed());
+            let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        };
+        clock(first.started)..clock(first.ended)
+    }
+
+    /// Whether this instant is in the calm at the beginning: what the other phases are compared with.
     pub(crate) fn is_baseline(&self, instant: Instant) -> bool {
         self.phases.first().is_some_and(|first| (first.started..first.ended).contains(&instant))
     }
