@@ -180,28 +180,41 @@ impl Loaded {
     }
 }
 
-/// Runs take turns, so that what else the machine does meets all of them.
+/// Each series of requests has a thousand. Series take turns, so that what else the machine does meets all of them; and
+/// a difference counts only if it is there in each of three rounds, since a property of the app would be.
 #[tokio::test]
 async fn requests_are_as_fast_as_with_a_healthy_sidecar() {
     let _turn = turn::alone();
     let mut healthy = Loaded::start("healthy".to_owned(), Some(Stub::start(Behaviour::accept())));
-    let mut faulty: Vec<_> =
-        Fault::ALL.map(|fault| Loaded::start(format!("{fault:?}"), fault.stub())).into_iter().collect();
+    let mut faulty = Fault::ALL.map(|fault| Loaded::start(format!("{fault:?}"), fault.stub()));
     for loaded in faulty.iter_mut().chain([&mut healthy]) {
         // Warms the app up; not measured.
         steady(&loaded.users, 50, 100).await;
     }
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        slow = slower_than(&mut healthy, &mut faulty).await;
+        if slow.is_empty() {
+            return;
+        }
+        println!("{}", slow.join("; "));
+    }
+    panic!("with a healthy sidecar requests are faster: {}", slow.join("; "));
+}
+
+/// Measures all of them anew and names those that are slower.
+async fn slower_than(healthy: &mut Loaded, faulty: &mut [Loaded]) -> Vec<String> {
+    for loaded in faulty.iter_mut().chain([&mut *healthy]) {
+        loaded.durations = Durations::default();
+    }
     for _ in 0..5 {
-        for loaded in faulty.iter_mut().chain([&mut healthy]) {
+        for loaded in faulty.iter_mut().chain([&mut *healthy]) {
             loaded.steady(200).await;
         }
     }
-    let limit = healthy.durations.p99() + TOLERANCE;
-    for loaded in faulty {
-        let p99 = loaded.durations.p99();
-        println!("p99 healthy {:?}, {} {p99:?}", healthy.durations.p99(), loaded.name);
-        assert!(p99 <= limit, "{}: p99 {p99:?}, limit {limit:?}", loaded.name);
-    }
+    let p99 = healthy.durations.p99();
+    let slow = faulty.iter().filter(|loaded| loaded.durations.p99() > p99 + TOLERANCE);
+    slow.map(|loaded| format!("{}: p99 {:?}, healthy {p99:?}", loaded.name, loaded.durations.p99())).collect()
 }
 
 #[tokio::test]
