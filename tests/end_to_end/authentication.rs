@@ -1,4 +1,4 @@
-//! Who is calling: CONTRACT.md §1, its first table.
+//! Who is calling: docs/contract.md §1, its first table.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -1,4 +1,4 @@
-//! CONTRACT.md's table of errors, where a row holds for several routes.
+//! docs/contract.md's table of errors, where a row holds for several routes.
 
 use reqwest::Method;
 use serde_json::{Value, json};

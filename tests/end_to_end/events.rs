@@ -1,4 +1,4 @@
-//! What each route publishes: CONTRACT.md §2, its table of what happened and what `data` holds.
+//! What each route publishes: docs/contract.md §2, its table of what happened and what `data` holds.
 
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -2,7 +2,7 @@
 //!
 //! | what | modules |
 //! |---|---|
-//! | the routes, row by row of CONTRACT.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
+//! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |

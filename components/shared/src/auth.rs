@@ -1,4 +1,4 @@
-//! Who is calling (CONTRACT: "Who is calling").
+//! Who is calling (docs/contract.md, "Who is calling").
 
 use http::{HeaderMap, HeaderValue, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};

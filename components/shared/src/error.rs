@@ -41,7 +41,7 @@ pub struct Detail {
     pub message: &'static str,
 }
 
-/// The body of every error response (CONTRACT: "Errors").
+/// The body of every error response (docs/contract.md, "Errors").
 #[derive(Debug, Serialize)]
 pub struct ErrorBody {
     error: ErrorContent,

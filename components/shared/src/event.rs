@@ -1,4 +1,4 @@
-//! The CloudEvents of a change (CONTRACT §2). A change always gives the same events, to the byte: a retry repeats them.
+//! The CloudEvents of a change (docs/contract.md §2). A change always gives the same events, to the byte: a retry repeats them.
 
 use cloudevents::{EventBuilder, EventBuilderV10};
 use serde::Serialize;

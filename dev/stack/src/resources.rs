@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::topics::TOPICS;
 
-/// The name that the app publishes to (CONTRACT §2).
+/// The name that the app publishes to (docs/contract.md §2).
 pub const PUBSUB: &str = "pubsub-kafka";
 
 /// What stands behind `pubsub-kafka`.

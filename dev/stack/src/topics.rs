@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-/// Everything that the app publishes to (CONTRACT §2).
+/// Everything that the app publishes to (docs/contract.md §2).
 pub const TOPICS: [&str; 3] = ["task-events", "task-updates", "reminders"];
 
 const PARTITIONS: i32 = 3;

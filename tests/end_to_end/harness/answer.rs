@@ -1,4 +1,4 @@
-//! An answer of the app, with the checks that CONTRACT.md asks of each.
+//! An answer of the app, with the checks that docs/contract.md asks of each.
 
 use chrono::{DateTime, Utc};
 use reqwest::RequestBuilder;
@@ -18,7 +18,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Sends the request. Every answer must say its length, or a keep-alive client waits 40 ms (FACTS, Spin HTTP).
+    /// Sends the request. Every answer must say its length, or a keep-alive client of Spin's waits
+    /// 40 ms, because Spin leaves TCP_NODELAY off.
     pub(crate) async fn to(request: RequestBuilder) -> Self {
         let response = request.send().await.expect("the app answers");
         let status = response.status().as_u16();

@@ -36,7 +36,7 @@ const ATTRIBUTES: [&str; 12] = [
 /// What Dapr adds on the way, and what a caller's trace adds.
 const ADDITIONS: [&str; 5] = ["pubsubname", "topic", "traceid", "traceparent", "tracestate"];
 
-/// An event that holds everything CONTRACT.md §2 says of every event.
+/// An event that holds everything docs/contract.md §2 says of every event.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
     pub(crate) topic: String,
