@@ -70,7 +70,7 @@ fn java(options: &KafkaOptions<'_>, name: &str, class: &str) -> Launch {
         .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
         .arg(options.libraries.join("*"))
         .arg(class)
-        .last_in_line()
+        .yielding()
 }
 
 fn server_properties(options: &KafkaOptions<'_>, controller_port: u16) -> String {

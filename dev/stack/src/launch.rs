@@ -33,7 +33,7 @@ pub struct Launch {
     stop_signal: Signal,
     death_signal: &'static str,
     grace: Duration,
-    last_in_line: bool,
+    yielding: bool,
 }
 
 impl Launch {
@@ -52,7 +52,7 @@ impl Launch {
             // Not TERM: a child that is paused would never see it.
             death_signal: "KILL",
             grace: Duration::from_secs(5),
-            last_in_line: false,
+            yielding: false,
         }
     }
 
@@ -116,10 +116,10 @@ impl Launch {
         self
     }
 
-    /// Gives the child the processor only when nobody else wants it: for what in production has a machine of its own, so
+    /// Lets others go first where the processor is short: for what in production has a machine of its own, so
     /// that its start does not slow down what is measured beside it.
-    pub fn last_in_line(mut self) -> Self {
-        self.last_in_line = true;
+    pub fn yielding(mut self) -> Self {
+        self.yielding = true;
         self
     }
 
@@ -165,8 +165,8 @@ impl Launch {
             ]);
         }
         command.arg("--");
-        if self.last_in_line {
-            command.args(["nice", "--adjustment=19"]);
+        if self.yielding {
+            command.args(["nice", "--adjustment=10"]);
         }
         command.arg(program).args(&self.arguments).stdin(Stdio::null()).process_group(0);
         for (name, value) in &self.environment {
