@@ -106,7 +106,8 @@ impl Sidecar {
         }
     }
 
-    async fn publish_one(&self, topic: Topic, message: &Message<'_>) -> Result<(), Failure> {
+    /// Publishes one event.
+    pub async fn publish_one(&self, topic: Topic, message: &Message<'_>) -> Result<(), Failure> {
         let Sidecar { url, pubsub, .. } = self;
         let (topic, key) = (topic.name(), &message.partition_key);
         let uri = format!("{url}/v1.0/publish/{pubsub}/{topic}?metadata.partitionKey={key}");

@@ -1,6 +1,6 @@
 //! The one error type of the API, and the contract's JSON for it.
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use serde::Serialize;
 
 /// Why a request fails. `Display` is for the log and may name internals; what a client sees is [`Error::body`].
@@ -18,9 +18,9 @@ pub enum Error {
     /// There is no such task.
     #[error("task not found")]
     TaskNotFound,
-    /// The path exists, but not with this method; these are the ones it has.
+    /// The path exists, but not with this method.
     #[error("method not allowed")]
-    MethodNotAllowed(&'static [Method]),
+    MethodNotAllowed,
     /// The body is larger than [`crate::http::MAX_BODY_BYTES`].
     #[error("payload too large")]
     PayloadTooLarge,
@@ -76,7 +76,7 @@ impl Error {
             Error::Authorization(_) => (StatusCode::FORBIDDEN, "AUTHORIZATION_ERROR", "Access denied"),
             Error::Validation(_) => (StatusCode::BAD_REQUEST, "VALIDATION_ERROR", "Invalid input data"),
             Error::TaskNotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Task not found"),
-            Error::MethodNotAllowed(_) => {
+            Error::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Method not allowed")
             }
             Error::PayloadTooLarge => {

@@ -193,7 +193,7 @@ impl Call {
         #[cfg(feature = "faults")]
         crate::faults::inject(&self.head.headers);
         if !methods.contains(&self.head.method) {
-            return Err(Error::MethodNotAllowed(methods));
+            return Err(Error::MethodNotAllowed);
         }
         if content_length(&self.head.headers).is_some_and(|length| length > MAX_BODY_BYTES as u64) {
             return Err(Error::PayloadTooLarge);

@@ -194,9 +194,9 @@ async fn pass(size: ClaimSize) -> Result<Passed, Error> {
         .zip(progress)
         .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
         .collect();
-    let settled = store::settle_changes(&outcomes).await?;
+    let claimable = store::settle_changes(&outcomes).await?;
     let changes = claims.iter().map(|claim| claim.changes.len()).sum();
-    Ok(Passed { changes, more: settled.more || claims.len() as i64 == size.users })
+    Ok(Passed { changes, more: claimable || claims.len() as i64 == size.users })
 }
 
 /// Longer than claiming, publishing and settling can take together, so that no lease runs out under a live publisher.
@@ -232,8 +232,7 @@ async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<
         Ok(None) => return Ok(()),
         Err(error) => return Err(Failure::Retry(error.to_string())),
     };
-    let results = sidecar.publish(*topic, &[Message::new(change, &envelope)]).await;
-    let result = results.into_iter().next().unwrap_or(Ok(()));
+    let result = sidecar.publish_one(*topic, &Message::new(change, &envelope)).await;
     if let Err(failure) = &result {
         log_failure(change, *topic, envelope.event_type, 1, failure);
     }

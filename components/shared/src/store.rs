@@ -118,17 +118,9 @@ pub async fn claim_changes(size: ClaimSize, lease: Duration) -> Result<Vec<Claim
     Ok(claims)
 }
 
-/// What settling found: of how many users the lease still held, and whether any of them has more to deliver by now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Settled {
-    /// Users whose lease had not been overtaken.
-    pub users: i64,
-    /// Whether one of them can be claimed again at once.
-    pub more: bool,
-}
-
-/// Records what was delivered, drops what has reached every topic, and ends the leases.
-pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Settled, Error> {
+/// Records what was delivered, drops what has reached every topic, and ends the leases. Returns whether one of the users
+/// has more to deliver and can be claimed again at once.
+pub async fn settle_changes(outcomes: &[Outcome]) -> Result<bool, Error> {
     let parked: Vec<_> = outcomes
         .iter()
         .flat_map(|outcome| outcome.parked.iter().map(|parked| (outcome.user_id, parked)))
@@ -149,7 +141,7 @@ pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Settled, Error> {
     let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
     let mut row =
         rows.into_iter().next().ok_or_else(|| Error::Internal("settling returned no row".into()))?;
-    Ok(Settled { users: row.next()?, more: row.next()? })
+    row.next()
 }
 
 /// Leases at most `limit` parked events that are to be tried again.

@@ -50,5 +50,5 @@ with outcome as (
     using settled
     where task_changes.user_id = settled.user_id and task_changes.sequence <= settled.delivered
 )
-select count(*), coalesce(bool_or(claimable), false)
+select coalesce(bool_or(claimable), false)
 from settled
