@@ -11,6 +11,12 @@ pub const BEFORE_PUBLISH: &str = "hold-before-publish";
 /// The instance's drain stops for good after it has published next: between publish and settle.
 pub const BEFORE_SETTLE: &str = "hold-before-settle";
 
+/// The instance's drain publishes next, and settles only when its lease has long run out and others have taken over.
+pub const STALL: &str = "stall-before-settle";
+
+/// Longer than the lease with the default time-out for publishing.
+const STALL_TIME: Duration = Duration::from_secs(17);
+
 thread_local! {
     static HOLD: Cell<Option<&'static str>> = const { Cell::new(None) };
 }
@@ -21,7 +27,9 @@ pub fn inject(headers: &HeaderMap) {
     match fault {
         #[allow(clippy::panic, reason = "this is the fault")]
         Some("panic") => panic!("a fault was asked for"),
-        Some(point) => HOLD.set([BEFORE_PUBLISH, BEFORE_SETTLE].into_iter().find(|known| *known == point)),
+        Some(point) => {
+            HOLD.set([BEFORE_PUBLISH, BEFORE_SETTLE, STALL].into_iter().find(|known| *known == point))
+        }
         None => {}
     }
 }
@@ -30,5 +38,13 @@ pub fn inject(headers: &HeaderMap) {
 pub async fn hold_if(point: &str) {
     while HOLD.get() == Some(point) {
         spin_sdk::time::sleep(Duration::from_secs(60)).await;
+    }
+}
+
+/// Stands still, once, if that was asked for.
+pub async fn stall() {
+    if HOLD.get() == Some(STALL) {
+        HOLD.set(None);
+        spin_sdk::time::sleep(STALL_TIME).await;
     }
 }

@@ -187,7 +187,10 @@ async fn pass(size: ClaimSize) -> Result<Passed, Error> {
         Topic::ALL.map(|topic| publish(topic, &claims, sidecar, source, deadline));
     let (events, updates, reminders) = futures::join!(events, updates, reminders);
     #[cfg(feature = "faults")]
-    crate::faults::hold_if(crate::faults::BEFORE_SETTLE).await;
+    {
+        crate::faults::hold_if(crate::faults::BEFORE_SETTLE).await;
+        crate::faults::stall().await;
+    }
     let progress = events.into_iter().zip(updates).zip(reminders);
     let outcomes: Vec<_> = claims
         .iter()

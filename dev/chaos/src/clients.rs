@@ -14,7 +14,6 @@ use tokio::task::JoinSet;
 use crate::Options;
 use crate::mutation::{Action, Mutation, Outcome, Task};
 use crate::random::Random;
-use crate::system::SECRET;
 
 /// What a client waits between two calls, in milliseconds. Together they leave the machine room for what is broken and
 /// started again beside them, so that latencies are the API's and not the queue's for the processor.
@@ -108,7 +107,7 @@ fn http() -> Client {
 fn users(options: &Options) -> Vec<User> {
     let mut random = Random::new(options.seed, u64::MAX);
     let valid = Duration::from_secs(options.minutes * 60 + 3_600);
-    let user = |id: String| User { token: stack::token::mint(SECRET, &id, valid), id };
+    let user = |id: String| User { token: stack::token::mint(stack::system::SECRET, &id, valid), id };
     (0..options.users).map(|_| user(random.uuid().to_string())).collect()
 }
 

@@ -5,11 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use stack::probe;
+use stack::system::APP_TOKEN;
+use stack::{System, probe};
 
 use crate::clients::Clients;
 use crate::random::Random;
-use crate::system::{APP_TOKEN, System};
 use crate::timeline::Timeline;
 
 /// How long the calm at the beginning lasts, which the other phases are compared with; and how long before it nothing
@@ -20,12 +20,16 @@ const WARM_UP: Duration = Duration::from_secs(5);
 /// How long a host lives on after it was told where to stop.
 const HOLD: (u64, u64) = (300, 1_500);
 
+/// How long a publisher is given that stands still for 17 s: its lease ends after 14 s.
+const STALL: Duration = Duration::from_secs(19);
+
 /// What can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     KillHost,
     KillHostBeforePublish,
     KillHostBeforeSettle,
+    StallPublisher,
     KillSidecar,
     PauseSidecar,
     RestartKafka,
@@ -36,10 +40,11 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::KillHost,
         Self::KillHostBeforePublish,
         Self::KillHostBeforeSettle,
+        Self::StallPublisher,
         Self::KillSidecar,
         Self::PauseSidecar,
         Self::RestartKafka,
@@ -66,6 +71,7 @@ impl fmt::Display for Kind {
             Self::KillHost => "host killed",
             Self::KillHostBeforePublish => "host killed between commit and publish",
             Self::KillHostBeforeSettle => "host killed between publish and settle",
+            Self::StallPublisher => "publisher outlives its lease",
             Self::KillSidecar => "daprd killed",
             Self::PauseSidecar => "daprd hangs",
             Self::RestartKafka => "Kafka restarted",
@@ -85,18 +91,20 @@ pub(crate) struct Fault {
     pub(crate) replica: usize,
 }
 
-/// Breaks and mends until the time is over; all is mended at the end. Each kind comes once before any comes again.
+/// Breaks and mends until the time is over and each kind has come; all is mended at the end. Each kind comes once before
+/// any comes again.
 pub(crate) fn run(system: &mut System, clients: &Clients, seed: u64, duration: Duration) -> Result<Timeline> {
     let mut random = Random::new(seed, 0);
     let mut timeline = Timeline::default();
     rest(WARM_UP)?;
     let began = Instant::now();
     calm(&mut timeline, BASELINE)?;
-    let mut kinds = Vec::new();
-    while began.elapsed() < duration {
+    let (mut kinds, mut rounds) = (Vec::new(), 0);
+    while began.elapsed() < duration || rounds == 1 && !kinds.is_empty() {
         if kinds.is_empty() {
             kinds.extend(Kind::ALL);
             random.shuffle(&mut kinds);
+            rounds += 1;
         }
         let Some(kind) = kinds.pop() else { continue };
         let fault = Fault { kind, replica: random.index(system.replicas()) };
@@ -131,6 +139,7 @@ impl Breaking<'_> {
             Kind::KillHost => self.kill_host(),
             Kind::KillHostBeforePublish => self.kill_host_at("hold-before-publish"),
             Kind::KillHostBeforeSettle => self.kill_host_at("hold-before-settle"),
+            Kind::StallPublisher => self.stall_publisher(),
             Kind::KillSidecar => self.kill_sidecar(),
             Kind::PauseSidecar => self.pause_sidecar(),
             Kind::RestartKafka => self.restart_kafka(),
@@ -147,8 +156,20 @@ impl Breaking<'_> {
         self.system.start_host(self.replica)
     }
 
-    /// The next request that creates a task there takes the fault along.
     fn kill_host_at(&mut self, point: &'static str) -> Result<()> {
+        self.inject(point)?;
+        self.wait(HOLD.0, HOLD.1)?;
+        self.kill_host()
+    }
+
+    /// Others take over what it has leased, and then it goes on.
+    fn stall_publisher(&mut self) -> Result<()> {
+        self.inject("stall-before-settle")?;
+        rest(STALL)
+    }
+
+    /// The next request that creates a task there takes the fault along.
+    fn inject(&mut self, point: &'static str) -> Result<()> {
         self.clients.arm(self.replica, point);
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.clients.is_armed() {
@@ -157,8 +178,7 @@ impl Breaking<'_> {
                 bail!("no client created a task within 10 s");
             }
         }
-        self.wait(HOLD.0, HOLD.1)?;
-        self.kill_host()
+        Ok(())
     }
 
     fn kill_sidecar(&mut self) -> Result<()> {

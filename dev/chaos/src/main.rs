@@ -4,10 +4,10 @@
 //!
 //! | what | module |
 //! |---|---|
-//! | database, broker, and replicas of host and sidecar | [`system`] |
+//! | database, broker, and replicas of host and sidecar | `stack::system`, [`manifest`] |
 //! | clients and what each mutation came to | [`clients`], [`mutation`] |
 //! | what is broken, and when | [`faults`], [`timeline`] |
-//! | what is in Kafka | [`events`] |
+//! | what is in Kafka, and what the sample consumer saw of it | [`events`], [`observer`] |
 //! | the promises | [`delivery`], [`service`] |
 //! | what is printed | [`report`] |
 
@@ -15,11 +15,12 @@ mod clients;
 mod delivery;
 mod events;
 mod faults;
+mod manifest;
 mod mutation;
+mod observer;
 mod random;
 mod report;
 mod service;
-mod system;
 mod timeline;
 
 use std::path::PathBuf;
@@ -28,11 +29,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
-use stack::Host;
+use stack::{Host, System, SystemOptions};
 
 use clients::Clients;
+use observer::Observer;
 use report::Report;
-use system::System;
+
+/// How long the outbox may take to drain once everything works again: the longest back-off (60 s), a lease, and time
+/// to work.
+const DRAIN_LIMIT: Duration = Duration::from_secs(180);
 
 /// Breaks the real parts of taskcast under load and checks that no event is lost or out of order.
 #[derive(Parser)]
@@ -68,8 +73,11 @@ pub(crate) struct Options {
     #[arg(long)]
     kafka: PathBuf,
     /// What runs the components: embedded:<path> or spin:<path>
-    #[arg(long, value_parser = parse_host)]
+    #[arg(long)]
     host: Host,
+    /// The program of examples/consumer
+    #[arg(long)]
+    consumer: PathBuf,
 }
 
 fn main() -> ExitCode {
@@ -87,24 +95,27 @@ fn main() -> ExitCode {
 /// Whether every promise was kept.
 fn run(options: &Options) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut system = System::start(options)?;
+    let mut system = System::start(SystemOptions {
+        project: options.project.clone(),
+        manifest: manifest::write(&options.project, &options.directory.join("app"))?,
+        directory: options.directory.join("system"),
+        daprd: options.daprd.clone(),
+        kafka: options.kafka.clone(),
+        host: options.host.clone(),
+        replicas: options.replicas,
+    })?;
+    let directory = options.directory.join("consumer");
+    let observer = Observer::start(&system, &options.consumer, &options.project, &directory)?;
     let clients = Clients::start(&runtime, options, system.urls());
     let duration = Duration::from_secs(options.minutes * 60);
     let timeline = faults::run(&mut system, &clients, options.seed, duration)?;
     let mutations = runtime.block_on(clients.stop())?;
-    let drained = system.drain()?;
+    let drained = system.drain(DRAIN_LIMIT)?;
     let events = runtime.block_on(events::read(&system.bootstrap()))?;
+    let observed = observer.compare(&events)?;
     let delivery = delivery::check(&mutations, &events, &system.streams()?, &timeline.baseline());
     let service = service::check(&mutations, &timeline, !options.untimed);
-    Ok(Report { mutations: &mutations, timeline: &timeline, drained, delivery, service }.print())
-}
-
-fn parse_host(text: &str) -> Result<Host, String> {
-    match text.split_once(':') {
-        Some(("embedded", path)) => Ok(Host::Embedded(path.into())),
-        Some(("spin", path)) => Ok(Host::Spin(path.into())),
-        _ => Err("must be embedded:<path> or spin:<path>".to_owned()),
-    }
+    Ok(Report { mutations: &mutations, timeline: &timeline, drained, delivery, observed, service }.print())
 }
 
 /// A signal sets the flag that every wait looks at, so that everything started is ended.

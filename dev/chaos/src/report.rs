@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::delivery::Delivery;
 use crate::faults::Kind;
 use crate::mutation::{Mutation, Outcome};
+use crate::observer::Observed;
 use crate::service::{Service, When};
 use crate::timeline::Timeline;
 
@@ -18,6 +19,7 @@ pub(crate) struct Report<'a> {
     /// `None`: the outbox did not drain.
     pub(crate) drained: Option<Duration>,
     pub(crate) delivery: Delivery,
+    pub(crate) observed: Observed,
     pub(crate) service: Service,
 }
 
@@ -58,6 +60,9 @@ impl Report<'_> {
             ("repeats that differ", unlike.len().to_string()),
             ("repeats while all is well", needless.len().to_string()),
             ("wrong contents", wrong.len().to_string()),
+            ("stored by the consumer", self.observed.stored.to_string()),
+            ("  repeats it dropped", self.observed.repeated.to_string()),
+            ("  gaps or late ones", self.observed.complaints.len().to_string()),
             ("time to drain", drained),
         ];
         println!();
@@ -103,6 +108,8 @@ impl Report<'_> {
             ("a repeat is the same to the byte", &self.delivery.unlike),
             ("nothing is repeated while all is well", &self.delivery.needless),
             ("events say what the API said", &self.delivery.wrong),
+            ("the sample consumer stores each event once", &self.observed.different),
+            ("the sample consumer sees no gap", &self.observed.complaints),
             ("the API answers", &self.service.failures),
             ("the API is as fast as when calm", &self.service.slow),
         ];

@@ -18,6 +18,28 @@ pub enum Host {
     Spin(PathBuf),
 }
 
+/// As programs take it on their command line or in their environment: `embedded:<path>` or `spin:<path>`.
+impl std::str::FromStr for Host {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("embedded", path)) => Ok(Self::Embedded(path.into())),
+            Some(("spin", path)) => Ok(Self::Spin(path.into())),
+            _ => Err("must be embedded:<path> or spin:<path>".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Host {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Embedded(program) => write!(formatter, "embedded:{}", program.display()),
+            Self::Spin(program) => write!(formatter, "spin:{}", program.display()),
+        }
+    }
+}
+
 /// How the API runs.
 pub struct AppOptions<'a> {
     /// What runs it.

@@ -9,6 +9,7 @@
 //! | the API itself, on `spin` or the embedded host | [`app`] |
 //! | what a consumer of the events sees | [`subscriber`] |
 //! | tokens for the API | [`token`] |
+//! | a whole system of them, to break or to measure | [`system`] |
 //!
 //! Everything is synchronous and ends when its value is dropped.
 
@@ -29,6 +30,7 @@ pub mod service_user;
 pub mod sidecar;
 mod spawner;
 pub mod subscriber;
+pub mod system;
 pub mod token;
 pub mod topics;
 
@@ -41,3 +43,4 @@ pub use postgres::{Postgres, PostgresOptions};
 pub use process::Process;
 pub use resources::{Broker, Deliver, write_resources};
 pub use sidecar::{Sidecar, SidecarOptions};
+pub use system::{System, SystemOptions};

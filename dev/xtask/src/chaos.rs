@@ -8,6 +8,7 @@ use stack::Launch;
 use crate::local;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::steps::components::in_project;
 use crate::steps::host::Choice;
 use crate::steps::programs::{self, Programs};
 
@@ -39,7 +40,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
     let _lock = local::lock(&project, "chaos")?;
     let programs = Progress::show(|progress| programs::prepare(&project, progress, options.host))?;
-    launch(&project, &programs)
+    launch(&project, &programs)?
         .args(["--seed", &options.seed.to_string(), "--minutes", &options.minutes.to_string()])
         .args(["--replicas", &options.replicas.to_string(), "--clients", &options.clients.to_string()])
         .args(["--users", &options.users.to_string()])
@@ -47,9 +48,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// With its own defaults for everything else.
-pub(crate) fn launch(project: &Project, programs: &Programs) -> Launch {
-    Launch::new("cargo xtask chaos", "cargo")
+/// With its own defaults for everything else. The sample consumer is built first.
+pub(crate) fn launch(project: &Project, programs: &Programs) -> Result<Launch> {
+    in_project(
+        Launch::new("cargo build", "cargo").args(["build", "--quiet", "--package", "consumer"]),
+        project,
+    )
+    .run()?;
+    let launch = Launch::new("cargo xtask chaos", "cargo")
         .args(["run", "--quiet", "--package", "chaos", "--"])
         .arg("--project")
         .arg(project.path(""))
@@ -59,6 +65,9 @@ pub(crate) fn launch(project: &Project, programs: &Programs) -> Launch {
         .arg(&programs.daprd)
         .arg("--kafka")
         .arg(&programs.libraries)
-        .args(["--host", &programs.host_argument()])
-        .current_dir(project.path(""))
+        .args(["--host", &programs.host.to_string()])
+        .arg("--consumer")
+        .arg(project.path("target/debug/consumer"))
+        .current_dir(project.path(""));
+    Ok(launch)
 }

@@ -65,7 +65,7 @@ fn end_to_end(options: &Options, project: &Project, tally: &mut Tally) -> Result
 /// A short run of `cargo xtask chaos`, which starts a database and a broker of its own. How fast the API is has a test of
 /// its own; here it would also depend on what else the machine does.
 fn break_parts(parts: Parts, project: &Project, tally: &mut Tally) -> Result<()> {
-    let chaos = crate::chaos::launch(project, &parts.end()).args(["--minutes", CHAOS_MINUTES, "--untimed"]);
+    let chaos = crate::chaos::launch(project, &parts.end())?.args(["--minutes", CHAOS_MINUTES, "--untimed"]);
     tally.run("chaos", chaos)
 }
 

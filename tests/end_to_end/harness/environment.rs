@@ -29,13 +29,7 @@ pub(crate) fn kafka() -> String {
 /// What serves the components: `embedded:<path>` or `spin:<path>`.
 pub(crate) fn host() -> Host {
     let text = required("TASKCAST_TEST_HOST");
-    match text.split_once(':') {
-        Some(("embedded", path)) => Host::Embedded(path.into()),
-        Some(("spin", path)) => Host::Spin(path.into()),
-        _ => panic!(
-            "TASKCAST_TEST_HOST is `{text}`, not embedded:<path> or spin:<path>: run `cargo xtask test`"
-        ),
-    }
+    text.parse().unwrap_or_else(|error| panic!("TASKCAST_TEST_HOST {error}: run `cargo xtask test`"))
 }
 
 /// The root of the repository.

@@ -21,16 +21,6 @@ pub(crate) struct Programs {
     pub(crate) host: Host,
 }
 
-impl Programs {
-    /// The host as programs take it on their command line or in their environment.
-    pub(crate) fn host_argument(&self) -> String {
-        match &self.host {
-            Host::Embedded(program) => format!("embedded:{}", program.display()),
-            Host::Spin(program) => format!("spin:{}", program.display()),
-        }
-    }
-}
-
 /// Builds or installs what is missing, PostgreSQL's server and the components with fault points included.
 pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>, host: Option<Choice>) -> Result<Programs> {
     steps::postgresql::ensure_server(project, progress)?;

@@ -42,7 +42,7 @@ impl Parts {
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
             ("TASKCAST_TEST_KAFKA", self.kafka.bootstrap()),
             ("TASKCAST_TEST_DAPRD", self.programs.daprd.display().to_string()),
-            ("TASKCAST_TEST_HOST", self.programs.host_argument()),
+            ("TASKCAST_TEST_HOST", self.programs.host.to_string()),
             ("TASKCAST_TEST_XTASK", this.display().to_string()),
         ])
     }

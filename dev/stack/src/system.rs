@@ -1,5 +1,5 @@
-//! The running parts: one PostgreSQL, one Kafka, and replicas, each a host with a sidecar of its own that also ticks for
-//! the relay.
+//! A whole taskcast: one PostgreSQL, one Kafka, and replicas, each a host with a sidecar of its own that also ticks for the
+//! relay. For programs that break it or measure it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,29 +8,46 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use stack::resources::Deliver;
-use stack::{
+
+use crate::resources::Deliver;
+use crate::{
     App, AppOptions, Broker, DatabaseAddress, Host, Kafka, KafkaOptions, Postgres, Sidecar, SidecarOptions,
-    database, free_port, write_resources,
+    database, free_port, interrupt, write_resources,
 };
 
-use crate::Options;
-
 /// Tokens are signed with it; HS256 wants 32 bytes or more.
-pub(crate) const SECRET: &str = "chaos-has-a-secret-that-nobody-has-to-keep-00";
+pub const SECRET: &str = "a-system-has-a-secret-that-nobody-has-to-keep-0";
 
 /// By which an app knows its sidecar.
-pub(crate) const APP_TOKEN: &str = "chaos-has-one-token-for-all-of-its-sidecars";
+pub const APP_TOKEN: &str = "a-system-has-one-token-for-all-of-its-sidecars";
 
-/// How long the outbox may take to drain once everything works again: the longest back-off (60 s), a lease, and time
-/// to work.
-const DRAIN_LIMIT: Duration = Duration::from_secs(180);
+/// The API's database.
+const DATABASE: &str = "taskcast";
 
 const PENDING: &str = "select (select count(*) from task_changes) + (select count(*) from parked_events) +
     (select count(*) from user_streams where least(task_events, task_updates, reminders) < last_sequence)";
 
+/// The programs a system runs on, and where it is.
+#[derive(Clone, Debug)]
+pub struct SystemOptions {
+    /// The clone whose migrations are applied.
+    pub project: PathBuf,
+    /// The manifest that the hosts run; a `runtime-config.toml` beside it is used too.
+    pub manifest: PathBuf,
+    /// Holds the data and the logs; what is there is deleted.
+    pub directory: PathBuf,
+    /// The sidecar's program.
+    pub daprd: PathBuf,
+    /// The directory with Kafka's jars.
+    pub kafka: PathBuf,
+    /// What runs the components.
+    pub host: Host,
+    /// How many hosts, each with a sidecar of its own.
+    pub replicas: usize,
+}
+
 /// Everything that runs. Fields are dropped, and so ended, in this order.
-pub(crate) struct System {
+pub struct System {
     replicas: Vec<Replica>,
     kafka: Option<Kafka>,
     postgres: Option<Postgres>,
@@ -38,15 +55,7 @@ pub(crate) struct System {
     resources: PathBuf,
     kafka_port: u16,
     postgres_port: u16,
-    programs: Programs,
-}
-
-struct Programs {
-    host: Host,
-    daprd: PathBuf,
-    libraries: PathBuf,
-    manifest: PathBuf,
-    directory: PathBuf,
+    options: SystemOptions,
 }
 
 struct Replica {
@@ -57,17 +66,16 @@ struct Replica {
 }
 
 impl System {
-    /// Starts everything in a directory of its own, which is emptied first.
-    pub(crate) fn start(options: &Options) -> Result<Self> {
-        let directory = options.directory.clone();
-        clear(&directory)?;
+    /// Starts PostgreSQL (with fsync) and Kafka, applies the migrations, and starts every host and sidecar.
+    pub fn start(options: SystemOptions) -> Result<Self> {
+        clear(&options.directory)?;
         let (kafka_port, postgres_port) = (free_port()?, free_port()?);
         println!("starting PostgreSQL, Kafka and {} replicas of host and sidecar", options.replicas);
-        let postgres = Postgres::start(&directory.join("postgres"), postgres_port)?;
-        postgres.create_database("chaos")?;
-        let database_url = postgres.url("chaos");
+        let postgres = Postgres::start(&options.directory.join("postgres"), postgres_port)?;
+        postgres.create_database(DATABASE)?;
+        let database_url = postgres.url(DATABASE);
         database::migrate(&database_url, &options.project.join("migrations"))?;
-        let resources = directory.join("resources");
+        let resources = options.directory.join("resources");
         let bootstrap = format!("127.0.0.1:{kafka_port}");
         write_resources(&resources, &Broker::Kafka { bootstrap }, Deliver::Ticks)?;
         let mut system = Self {
@@ -78,81 +86,99 @@ impl System {
             resources,
             kafka_port,
             postgres_port,
-            programs: Programs {
-                host: options.host.clone(),
-                daprd: options.daprd.clone(),
-                libraries: options.kafka.clone(),
-                manifest: manifest(&options.project, &directory)?,
-                directory,
-            },
+            options,
         };
         system.start_kafka()?;
-        for number in 0..options.replicas {
+        for number in 0..system.replicas() {
             system.start_host(number)?;
             system.start_sidecar(number)?;
         }
         Ok(system)
     }
 
-    pub(crate) fn replicas(&self) -> usize {
+    /// What it was started with.
+    pub fn options(&self) -> &SystemOptions {
+        &self.options
+    }
+
+    /// How many there are; they are numbered from 0.
+    pub fn replicas(&self) -> usize {
         self.replicas.len()
     }
 
     /// The addresses of the API.
-    pub(crate) fn urls(&self) -> Vec<String> {
+    pub fn urls(&self) -> Vec<String> {
         self.replicas.iter().map(|replica| format!("http://127.0.0.1:{}", replica.host_port)).collect()
     }
 
     /// Where the API of a replica listens on 127.0.0.1.
-    pub(crate) fn host_port(&self, number: usize) -> Result<u16> {
+    pub fn host_port(&self, number: usize) -> Result<u16> {
         Ok(self.replica(number)?.host_port)
     }
 
+    /// Where the sidecar of a replica listens on 127.0.0.1.
+    pub fn sidecar_port(&self, number: usize) -> Result<u16> {
+        Ok(self.replica(number)?.sidecar_port)
+    }
+
     /// `host:port` of Kafka.
-    pub(crate) fn bootstrap(&self) -> String {
+    pub fn bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.kafka_port)
     }
 
-    pub(crate) fn kill_host(&mut self, number: usize) -> Result<()> {
+    /// The API's database.
+    pub fn database_url(&self) -> &str {
+        &self.database_url
+    }
+
+    /// The database server, for databases of its own that a program needs beside the API's.
+    pub fn postgres(&self) -> Result<&Postgres> {
+        self.postgres.as_ref().context("PostgreSQL is not running")
+    }
+
+    /// Kills a host, as a crash would.
+    pub fn kill_host(&mut self, number: usize) -> Result<()> {
         match self.replica_mut(number)?.host.take() {
             Some(host) => host.process().kill(),
             None => Ok(()),
         }
     }
 
-    pub(crate) fn start_host(&mut self, number: usize) -> Result<()> {
+    /// Starts a host and waits until it answers.
+    pub fn start_host(&mut self, number: usize) -> Result<()> {
         let replica = self.replica(number)?;
         let app = App::start(AppOptions {
-            host: &self.programs.host,
-            manifest: self.programs.manifest.clone(),
+            host: &self.options.host,
+            manifest: self.options.manifest.clone(),
             listen_port: replica.host_port,
             variables: self.variables(replica)?,
-            log: self.programs.directory.join(format!("host-{number}.log")),
+            log: self.options.directory.join(format!("host-{number}.log")),
             on_log: None,
         })?;
         self.replica_mut(number)?.host = Some(app);
         Ok(())
     }
 
-    pub(crate) fn kill_sidecar(&mut self, number: usize) -> Result<()> {
+    /// Kills a sidecar, as a crash would.
+    pub fn kill_sidecar(&mut self, number: usize) -> Result<()> {
         match self.replica_mut(number)?.sidecar.take() {
             Some(sidecar) => sidecar.process().kill(),
             None => Ok(()),
         }
     }
 
-    /// Errors: also that Kafka is down.
-    pub(crate) fn start_sidecar(&mut self, number: usize) -> Result<()> {
+    /// Starts a sidecar and waits until it can publish. Errors: also that Kafka is down.
+    pub fn start_sidecar(&mut self, number: usize) -> Result<()> {
         let replica = self.replica(number)?;
         let sidecar = Sidecar::start(SidecarOptions {
-            daprd: self.programs.daprd.clone(),
-            app_id: format!("chaos-{number}"),
+            daprd: self.options.daprd.clone(),
+            app_id: format!("taskcast-{number}"),
             http_port: replica.sidecar_port,
             resources: &self.resources,
             app_port: Some(replica.host_port),
             api_token: None,
             app_token: Some(APP_TOKEN.to_owned()),
-            log: self.programs.directory.join(format!("daprd-{number}.log")),
+            log: self.options.directory.join(format!("daprd-{number}.log")),
             on_log: None,
         })?;
         self.replica_mut(number)?.sidecar = Some(sidecar);
@@ -160,55 +186,64 @@ impl System {
     }
 
     /// The sidecar keeps its connections and answers nothing until it is resumed.
-    pub(crate) fn pause_sidecar(&self, number: usize) -> Result<()> {
+    pub fn pause_sidecar(&self, number: usize) -> Result<()> {
         self.sidecar(number)?.process().pause()
     }
 
-    pub(crate) fn resume_sidecar(&self, number: usize) -> Result<()> {
+    /// Lets a paused sidecar go on.
+    pub fn resume_sidecar(&self, number: usize) -> Result<()> {
         self.sidecar(number)?.process().resume()
     }
 
-    pub(crate) fn stop_kafka(&mut self) -> Result<()> {
+    /// Ends Kafka; its data stays.
+    pub fn stop_kafka(&mut self) -> Result<()> {
         match self.kafka.take() {
             Some(kafka) => kafka.process().stop(),
             None => Ok(()),
         }
     }
 
-    pub(crate) fn start_kafka(&mut self) -> Result<()> {
+    /// Starts Kafka with the topics.
+    pub fn start_kafka(&mut self) -> Result<()> {
         self.kafka = Some(Kafka::start(&KafkaOptions {
-            libraries: self.programs.libraries.clone(),
-            directory: &self.programs.directory.join("kafka"),
+            libraries: self.options.kafka.clone(),
+            directory: &self.options.directory.join("kafka"),
             port: self.kafka_port,
         })?);
         Ok(())
     }
 
-    pub(crate) fn pause_kafka(&self) -> Result<()> {
+    /// Kafka keeps its connections and answers nothing until it is resumed.
+    pub fn pause_kafka(&self) -> Result<()> {
         self.running_kafka()?.process().pause()
     }
 
-    pub(crate) fn resume_kafka(&self) -> Result<()> {
+    /// Lets a paused Kafka go on.
+    pub fn resume_kafka(&self) -> Result<()> {
         self.running_kafka()?.process().resume()
     }
 
-    pub(crate) fn stop_postgres(&mut self) -> Result<()> {
+    /// Ends PostgreSQL with a fast shutdown: it cuts every connection.
+    pub fn stop_postgres(&mut self) -> Result<()> {
         match self.postgres.take() {
             Some(postgres) => postgres.process().stop(),
             None => Ok(()),
         }
     }
 
-    pub(crate) fn start_postgres(&mut self) -> Result<()> {
-        self.postgres = Some(Postgres::start(&self.programs.directory.join("postgres"), self.postgres_port)?);
+    /// Starts PostgreSQL on the data that is there.
+    pub fn start_postgres(&mut self) -> Result<()> {
+        let directory = self.options.directory.join("postgres");
+        self.postgres = Some(Postgres::start(&directory, self.postgres_port)?);
         Ok(())
     }
 
-    /// Waits until nothing is left in the outbox; says how long that took, or `None` when it did not happen.
-    pub(crate) fn drain(&self) -> Result<Option<Duration>> {
+    /// Waits until nothing is left in the outbox, parked events included; says how long that took, or `None` when it did
+    /// not happen within `limit`.
+    pub fn drain(&self, limit: Duration) -> Result<Option<Duration>> {
         let since = Instant::now();
-        while since.elapsed() < DRAIN_LIMIT {
-            stack::interrupt::check()?;
+        while since.elapsed() < limit {
+            interrupt::check()?;
             if database::run(&self.database_url, PENDING)?.trim() == "0" {
                 return Ok(Some(since.elapsed()));
             }
@@ -218,7 +253,7 @@ impl System {
     }
 
     /// How many changes each user has committed, from the database.
-    pub(crate) fn streams(&self) -> Result<BTreeMap<String, u64>> {
+    pub fn streams(&self) -> Result<BTreeMap<String, u64>> {
         let rows = database::run(&self.database_url, "select user_id, last_sequence from user_streams")?;
         let parse = |row: &str| {
             let (user, sequence) = row.split_once('|')?;
@@ -262,23 +297,8 @@ impl Replica {
     }
 }
 
-/// The project's manifest with absolute paths, and for creating tasks the build that has fault points.
-fn manifest(project: &Path, directory: &Path) -> Result<PathBuf> {
-    let text = fs::read_to_string(project.join("spin.toml")).context("read spin.toml")?;
-    let target = project.join("target/wasm32-wasip2");
-    let (release, faulty) = (target.join("release"), target.join("debug/tasks.wasm"));
-    let text = text
-        .replace("\"target/wasm32-wasip2/release/tasks.wasm\"", &format!("\"{}\"", faulty.display()))
-        .replace("\"target/wasm32-wasip2/release", &format!("\"{}", release.display()));
-    let manifest = directory.join("spin.toml");
-    fs::write(&manifest, text).context("write the manifest")?;
-    fs::copy(project.join("runtime-config.toml"), directory.join("runtime-config.toml"))
-        .context("copy runtime-config.toml")?;
-    Ok(manifest)
-}
-
 fn clear(directory: &Path) -> Result<()> {
-    stack::postgres::remove(&directory.join("postgres"))?;
+    crate::postgres::remove(&directory.join("postgres"))?;
     if directory.exists() {
         fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
     }
