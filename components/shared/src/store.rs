@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use spin_sdk::pg::{
     Connection, DbValue, Decode, Error as PgError, ParameterValue, PgError as Failure, QueryError,
 };
@@ -107,15 +109,8 @@ async fn why_not_changed(user: Uuid, task: Uuid) -> Error {
 /// Leases users who have something to deliver, with their next changes.
 pub async fn claim_changes(size: ClaimSize, lease: Duration) -> Result<Vec<Claim>, Error> {
     let parameters = vec![int(size.users), int(size.changes), milliseconds(lease)];
-    let mut claims: Vec<Claim> = Vec::new();
-    for mut row in query(include_str!("sql/claim_changes.sql"), parameters).await? {
-        let (claim, change) = row.claim()?;
-        match claims.last_mut() {
-            Some(last) if last.user_id == claim.user_id => last.changes.extend(change),
-            _ => claims.push(Claim { changes: change.into_iter().collect(), ..claim }),
-        }
-    }
-    Ok(claims)
+    let rows = query(include_str!("sql/claim_changes.sql"), parameters).await?;
+    rows.into_iter().map(|mut row| row.claim()).collect()
 }
 
 /// Records what was delivered, drops what has reached every topic, and ends the leases. Returns whether one of the users
@@ -230,9 +225,7 @@ impl Row {
     }
 
     fn optional_instant(&mut self) -> Result<Option<Timestamp>, Error> {
-        let Some(micros) = self.next::<Option<i64>>()? else { return Ok(None) };
-        let instant = Timestamp::from_micros(micros);
-        instant.map(Some).ok_or_else(|| Error::Internal(format!("{micros} µs is not an instant")))
+        self.next::<Option<i64>>()?.map(instant).transpose()
     }
 
     fn task(&mut self) -> Result<Task, Error> {
@@ -246,56 +239,78 @@ impl Row {
         })
     }
 
-    /// A lease and the change that came with it: a user may be leased who has no change to show.
-    fn claim(&mut self) -> Result<(Claim, Option<Change>), Error> {
-        let claim = Claim {
-            user_id: self.next()?,
+    fn claim(&mut self) -> Result<Claim, Error> {
+        let user_id = self.next()?;
+        Ok(Claim {
+            user_id,
             lease_token: self.next()?,
             delivered: [self.next()?, self.next()?, self.next()?],
             attempts: self.next()?,
             waiting_topics: self.next()?,
-            changes: Vec::new(),
-        };
-        let change = match self.next::<Option<i64>>()? {
-            Some(sequence) => Some(self.change(claim.user_id, sequence)?),
-            None => None,
-        };
-        Ok((claim, change))
+            changes: self
+                .json::<Vec<StoredChange>>()?
+                .into_iter()
+                .map(|change| change.of(user_id))
+                .collect::<Result<_, _>>()?,
+        })
     }
 
-    fn change(&mut self, user_id: Uuid, sequence: i64) -> Result<Change, Error> {
-        Ok(Change {
-            user_id,
-            sequence,
-            task_id: self.next()?,
-            action: self.action()?,
-            title: self.next()?,
-            completed: self.next()?,
-            due_date: self.optional_instant()?,
-            title_changed: self.next()?,
-            completed_changed: self.next()?,
-            due_date_changed: self.next()?,
-            changed_at: self.instant()?,
-            trace: Trace {
-                correlation_id: self.next()?,
-                traceparent: self.next()?,
-                tracestate: self.next()?,
-            },
-        })
+    /// A value that the statement made into a JSON text.
+    fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
+        let text: String = self.next()?;
+        serde_json::from_str(&text).map_err(|error| Error::Internal(format!("reading a change: {error}")))
     }
 
     fn requeued(&mut self) -> Result<Requeued, Error> {
         let (id, topic) = (self.next()?, self.next::<String>()?);
         let topic =
             Topic::parse(&topic).ok_or_else(|| Error::Internal(format!("{topic:?} is not a topic")))?;
-        let (user_id, sequence) = (self.next()?, self.next()?);
-        Ok(Requeued { id, topic, change: self.change(user_id, sequence)? })
+        let user_id = self.next()?;
+        Ok(Requeued { id, topic, change: self.json::<StoredChange>()?.of(user_id)? })
     }
+}
 
-    fn action(&mut self) -> Result<Action, Error> {
-        let word: String = self.next()?;
-        Action::parse(&word).ok_or_else(|| Error::Internal(format!("{word:?} is not an action")))
+/// A change as the statements give it; instants in microseconds.
+#[derive(Deserialize)]
+struct StoredChange {
+    sequence: i64,
+    task_id: Uuid,
+    action: String,
+    title: String,
+    completed: bool,
+    due_date: Option<i64>,
+    title_changed: bool,
+    completed_changed: bool,
+    due_date_changed: bool,
+    changed_at: i64,
+    correlation_id: String,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
+}
+
+impl StoredChange {
+    fn of(self, user_id: Uuid) -> Result<Change, Error> {
+        let StoredChange { correlation_id, traceparent, tracestate, .. } = self;
+        Ok(Change {
+            user_id,
+            sequence: self.sequence,
+            task_id: self.task_id,
+            action: Action::parse(&self.action)
+                .ok_or_else(|| Error::Internal(format!("{:?} is not an action", self.action)))?,
+            title: self.title,
+            completed: self.completed,
+            due_date: self.due_date.map(instant).transpose()?,
+            title_changed: self.title_changed,
+            completed_changed: self.completed_changed,
+            due_date_changed: self.due_date_changed,
+            changed_at: instant(self.changed_at)?,
+            trace: Trace { correlation_id, traceparent, tracestate },
+        })
     }
+}
+
+fn instant(micros: i64) -> Result<Timestamp, Error> {
+    Timestamp::from_micros(micros).ok_or_else(|| Error::Internal(format!("{micros} µs is not an instant")))
 }
 
 fn trace_parameters(trace: &Trace) -> [ParameterValue; 3] {

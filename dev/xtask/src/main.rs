@@ -2,6 +2,7 @@
 //! first is in `steps`.
 
 mod app_variables;
+mod bench;
 mod cache;
 mod chaos;
 mod event_lines;
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Options),
     /// Break the real parts under load and check that no event is lost or out of order
     Chaos(chaos::Options),
+    /// Measure speed and cost on the real parts
+    Bench(bench::Options),
     /// Print a token for the API that `up` runs
     Token(token::Options),
     /// Show what waits in the outbox, and requeue or skip events that were refused for good
@@ -60,6 +63,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up(options) => up::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Chaos(options) => chaos::run(&options),
+        Command::Bench(options) => bench::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Outbox(options) => outbox::run(&options),
     }

@@ -1,4 +1,5 @@
--- Leases users who have something to deliver and returns their next changes, of each in sequence.
+-- Leases users who have something to deliver and returns each with the next changes, in sequence, as one JSON text: a
+-- component reads row by row, and each row costs more than parsing its share of a text.
 -- $1 how many users, $2 how many changes of each, $3 the lease in milliseconds
 with candidates as (
     select user_id
@@ -17,22 +18,23 @@ with candidates as (
     returning stream.user_id, lease_token, task_events, task_updates, reminders, attempts,
               case when retry_at > clock_timestamp() then blocked_topics else 0 end as waiting_topics
 )
-select leased.user_id, lease_token, task_events, task_updates, reminders, attempts, waiting_topics,
-       change.sequence, change.task_id, change.action, change.title, change.completed, to_micros(change.due_date),
-       change.title_changed, change.completed_changed, change.due_date_changed, to_micros(change.changed_at),
-       change.correlation_id, change.traceparent, change.tracestate
+select leased.user_id, lease_token, task_events, task_updates, reminders, attempts, waiting_topics, next.changes
 from leased
-left join lateral (
-    select *
-    from task_changes
-    -- least() passes over nulls: a topic that waits for its retry does not hold the window back.
-    where task_changes.user_id = leased.user_id
-      and task_changes.sequence > least(
-          case when waiting_topics & 1 = 0 then task_events end,
-          case when waiting_topics & 2 = 0 then task_updates end,
-          case when waiting_topics & 4 = 0 then reminders end)
-    order by task_changes.sequence
-    -- After a failure, one change is enough to see whether publishing works again.
-    limit case when attempts > 0 and waiting_topics = 0 then 1 else $2::bigint end
-) as change on true
-order by leased.user_id, change.sequence
+cross join lateral (
+    select coalesce(json_agg(change order by change.sequence), '[]')::text as changes
+    from (
+        select sequence, task_id, action, title, completed, to_micros(due_date) as due_date, title_changed,
+               completed_changed, due_date_changed, to_micros(changed_at) as changed_at, correlation_id, traceparent,
+               tracestate
+        from task_changes
+        -- least() passes over nulls: a topic that waits for its retry does not hold the window back.
+        where task_changes.user_id = leased.user_id
+          and task_changes.sequence > least(
+              case when waiting_topics & 1 = 0 then task_events end,
+              case when waiting_topics & 2 = 0 then task_updates end,
+              case when waiting_topics & 4 = 0 then reminders end)
+        order by task_changes.sequence
+        -- After a failure, one change is enough to see whether publishing works again.
+        limit case when attempts > 0 and waiting_topics = 0 then 1 else $2::bigint end
+    ) as change
+) as next

@@ -1,0 +1,226 @@
+//! One function per SQL statement. The statements are taskcast's own files, so that both ask the database for the same.
+
+use std::time::Duration;
+
+use shared::error::Error;
+use shared::outbox::{Claim, ClaimSize, Outcome};
+use shared::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
+use shared::trace::Trace;
+use uuid::Uuid;
+
+use crate::database::{Columns, Database, FOREIGN_KEY_VIOLATION, Refusal};
+
+/// The user's tasks, newest first; with `completed`, only those that are, or are not.
+pub(crate) async fn list_tasks(
+    database: &Database,
+    user: Uuid,
+    completed: Option<bool>,
+) -> Result<Vec<Task>, Error> {
+    let sql = include_str!("../../../../components/shared/src/sql/list_tasks.sql");
+    let rows = database.query(sql, &[&user, &completed]).await?;
+    rows.iter().map(|row| Columns::of(row).task()).collect()
+}
+
+/// One task.
+///
+/// Errors: `TaskNotFound`; `Authorization` when it is someone else's.
+pub(crate) async fn find_task(database: &Database, user: Uuid, task: Uuid) -> Result<Task, Error> {
+    let sql = include_str!("../../../../components/shared/src/sql/find_task.sql");
+    let rows = database.query(sql, &[&task]).await?;
+    let mut columns = Columns::of(rows.first().ok_or(Error::TaskNotFound)?);
+    match columns.next::<Uuid>()? {
+        owner if owner == user => columns.task(),
+        _ => Err(Error::Authorization("the task is someone else's")),
+    }
+}
+
+/// Creates a task and records the change.
+///
+/// Errors: `USER_NOT_FOUND` where there is a `users` table and the user is not in it.
+pub(crate) async fn create_task(
+    database: &Database,
+    user: Uuid,
+    new: &NewTask,
+    trace: &Trace,
+) -> Result<Task, Error> {
+    let sql = include_str!("../../../../components/shared/src/sql/create_task.sql");
+    let Trace { correlation_id, traceparent, tracestate } = trace;
+    let (id, title, due_date) = (Uuid::new_v4(), new.title.as_str(), new.due_date.map(Timestamp::micros));
+    let rows = database
+        .query(sql, &[&id, &user, &title, &due_date, correlation_id, traceparent, tracestate])
+        .await
+        .map_err(creation_refused)?;
+    Columns::of(rows.first().ok_or_else(|| Error::Internal("an insert returned no row".into()))?).task()
+}
+
+/// Says so when it is the user who is missing.
+pub(crate) fn creation_refused(refusal: Refusal) -> Error {
+    match refusal {
+        Refusal::Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
+        refusal => refusal.into(),
+    }
+}
+
+/// Patches a task and records the change as `action`, also when no value changes.
+///
+/// Errors: as [`find_task`].
+pub(crate) async fn update_task(
+    database: &Database,
+    user: Uuid,
+    task: Uuid,
+    action: Action,
+    patch: &TaskPatch,
+    trace: &Trace,
+) -> Result<Task, Error> {
+    let sql = include_str!("../../../../components/shared/src/sql/update_task.sql");
+    let Trace { correlation_id, traceparent, tracestate } = trace;
+    let (action, title) = (action.as_str(), patch.title.as_ref().map(Title::as_str));
+    let (has_due_date, due_date) =
+        (patch.due_date.is_some(), patch.due_date.flatten().map(Timestamp::micros));
+    let rows = database
+        .query(
+            sql,
+            &[
+                &task,
+                &user,
+                &action,
+                &title,
+                &patch.completed,
+                &has_due_date,
+                &due_date,
+                correlation_id,
+                traceparent,
+                tracestate,
+            ],
+        )
+        .await?;
+    match rows.first() {
+        Some(row) => Columns::of(row).task(),
+        None => Err(why_not_changed(database, user, task).await),
+    }
+}
+
+/// Deletes a task and records the change.
+///
+/// Errors: as [`find_task`].
+pub(crate) async fn delete_task(
+    database: &Database,
+    user: Uuid,
+    task: Uuid,
+    trace: &Trace,
+) -> Result<(), Error> {
+    let sql = include_str!("../../../../components/shared/src/sql/delete_task.sql");
+    let Trace { correlation_id, traceparent, tracestate } = trace;
+    let rows = database.query(sql, &[&task, &user, correlation_id, traceparent, tracestate]).await?;
+    match rows.is_empty() {
+        false => Ok(()),
+        true => Err(why_not_changed(database, user, task).await),
+    }
+}
+
+/// Why a mutation matched no task of the user's.
+pub(crate) async fn why_not_changed(database: &Database, user: Uuid, task: Uuid) -> Error {
+    // The user's own task can appear here only if it was created in between: it was not there for the mutation.
+    find_task(database, user, task).await.err().unwrap_or(Error::TaskNotFound)
+}
+
+/// Leases users who have something to deliver, with their next changes.
+pub(crate) async fn claim_changes(
+    database: &Database,
+    size: ClaimSize,
+    lease: Duration,
+) -> Result<Vec<Claim>, Error> {
+    let sql = include_str!("../../../../components/shared/src/sql/claim_changes.sql");
+    let lease = lease.as_millis() as i64;
+    let mut claims: Vec<Claim> = Vec::new();
+    for row in database.query(sql, &[&size.users, &size.changes, &lease]).await? {
+        let (claim, change) = claim(&mut Columns::of(&row))?;
+        match claims.last_mut() {
+            Some(last) if last.user_id == claim.user_id => last.changes.extend(change),
+            _ => claims.push(Claim { changes: change.into_iter().collect(), ..claim }),
+        }
+    }
+    Ok(claims)
+}
+
+/// A lease and the change that came with it: a user may be leased who has no change to show.
+fn claim(columns: &mut Columns<'_>) -> Result<(Claim, Option<Change>), Error> {
+    let claim = Claim {
+        user_id: columns.next()?,
+        lease_token: columns.next()?,
+        delivered: [columns.next()?, columns.next()?, columns.next()?],
+        attempts: columns.next()?,
+        waiting_topics: columns.next()?,
+        changes: Vec::new(),
+    };
+    let change = match columns.next::<Option<i64>>()? {
+        Some(sequence) => Some(change(columns, claim.user_id, sequence)?),
+        None => None,
+    };
+    Ok((claim, change))
+}
+
+fn change(columns: &mut Columns<'_>, user_id: Uuid, sequence: i64) -> Result<Change, Error> {
+    Ok(Change {
+        user_id,
+        sequence,
+        task_id: columns.next()?,
+        action: action(columns.next()?)?,
+        title: columns.next()?,
+        completed: columns.next()?,
+        due_date: columns.optional_instant()?,
+        title_changed: columns.next()?,
+        completed_changed: columns.next()?,
+        due_date_changed: columns.next()?,
+        changed_at: columns.instant()?,
+        trace: Trace {
+            correlation_id: columns.next()?,
+            traceparent: columns.next()?,
+            tracestate: columns.next()?,
+        },
+    })
+}
+
+fn action(word: &str) -> Result<Action, Error> {
+    Action::parse(word).ok_or_else(|| Error::Internal(format!("{word:?} is not an action")))
+}
+
+/// Records what was delivered, drops what has reached every topic, and ends the leases. Returns whether one of the users
+/// has more to deliver and can be claimed again at once.
+pub(crate) async fn settle_changes(database: &Database, outcomes: &[Outcome]) -> Result<bool, Error> {
+    let sql = include_str!("../../../../components/shared/src/sql/settle_changes.sql");
+    let users: Vec<_> = outcomes.iter().map(|outcome| outcome.user_id.to_string()).collect();
+    let tokens: Vec<_> = outcomes.iter().map(|outcome| outcome.lease_token).collect();
+    let [events, updates, reminders] = [0, 1, 2].map(|topic| -> Vec<_> {
+        outcomes.iter().filter_map(|outcome| outcome.delivered.get(topic).copied()).collect()
+    });
+    let blocked: Vec<_> = outcomes.iter().map(|outcome| outcome.blocked_topics).collect();
+    let retries: Vec<_> = outcomes.iter().map(|outcome| outcome.retry_after_ms).collect();
+    // Nothing is ever parked here.
+    let (no_texts, no_numbers): (&[&str], &[i64]) = (&[], &[]);
+    let rows = database
+        .query(
+            sql,
+            &[
+                &users,
+                &tokens,
+                &events,
+                &updates,
+                &reminders,
+                &blocked,
+                &retries,
+                &no_texts,
+                &no_numbers,
+                &no_texts,
+                &no_texts,
+            ],
+        )
+        .await?;
+    Columns::of(rows.first().ok_or_else(|| Error::Internal("settling returned no row".into()))?).next()
+}
+
+/// Asks the database for nothing, to see whether it answers.
+pub(crate) async fn ping(database: &Database) -> Result<(), Error> {
+    database.query("select 1", &[]).await?;
+    Ok(())
+}

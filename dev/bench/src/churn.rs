@@ -1,0 +1,172 @@
+//! The outbox after millions of delivered changes: whether its tables have grown, and whether a mutation costs more.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+use stack::{System, database};
+use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+use crate::Programs;
+use crate::calls::Users;
+use crate::load::{self, Make, Seen, as_f64};
+use crate::report::Report;
+
+const CLAIM: &str = include_str!("../../../components/shared/src/sql/claim_changes.sql");
+const SETTLE: &str = include_str!("../../../components/shared/src/sql/settle_changes.sql");
+
+/// As a mutation records it, for every user once: one transaction.
+const RECORD: &str =
+    "select count(record_change(number, gen_random_uuid(), 'created', 'A task of the churn', false,
+    null, true, true, false, gen_random_uuid()::text, null, null)) from unnest($1::uuid[]) as number";
+
+const PAGES: &str = "select relname, pg_relation_size(oid) / 8192 from pg_class
+    where relname in ('task_changes', 'task_changes_pkey', 'user_streams', 'user_streams_pkey',
+        'user_streams_claimable') order by relname";
+
+/// Sessions that churn at once, each with users of its own.
+const WORKERS: u64 = 2;
+
+/// How often every user changes something before all is delivered.
+const CHANGES_PER_DELIVERY: usize = 2;
+
+/// Mutations per second, and for how long, that are timed before and after.
+const RATE: u32 = 100;
+const TIMED: Duration = Duration::from_secs(20);
+
+/// The arguments of `bench churn`.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// How many changes are recorded and delivered
+    #[arg(long, default_value_t = 10_000_000)]
+    changes: u64,
+    /// Of how many users
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(2..))]
+    users: u64,
+}
+
+struct Bench {
+    system: System,
+    runtime: Runtime,
+    port: u16,
+    create: Make,
+    report: Report,
+}
+
+pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Report> {
+    let system = System::start(programs.system("churn", 1)?)?;
+    let mut bench = Bench {
+        runtime: crate::runtime()?,
+        port: system.host_port(0)?,
+        create: Users::new("caller", 200).create(),
+        report: Report::new("churn", json!({"changes": options.changes, "users": options.users})),
+        system,
+    };
+    // Everything is loaded, and the tables have the pages that they need for a start.
+    bench.time()?;
+    bench.churn(options, options.changes / 1_000)?;
+    bench.measure("before")?;
+    for tenth in [1, 9] {
+        bench.churn(options, options.changes / 10 * tenth)?;
+        bench.measure(if tenth == 1 { "after a tenth" } else { "after all" })?;
+    }
+    Ok(bench.report)
+}
+
+impl Bench {
+    fn time(&self) -> Result<Seen> {
+        self.runtime.block_on(load::open(&[self.port], RATE, TIMED, &self.create))
+    }
+
+    fn measure(&mut self, when: &str) -> Result<()> {
+        let seen = self.time()?;
+        self.report.latency(format!("{when}: create"), &seen);
+        let pages = database::run(self.system.database_url(), PAGES)?;
+        for (name, pages) in pages.lines().filter_map(|line| line.split_once('|')) {
+            self.report.figure(format!("{when}: {name}"), "pages", as_f64(pages.parse()?));
+        }
+        Ok(())
+    }
+
+    fn churn(&self, options: &Options, changes: u64) -> Result<()> {
+        println!("recording and delivering {changes} changes");
+        let started = Instant::now();
+        let url = self.system.database_url().to_owned();
+        self.runtime
+            .block_on(async {
+                let mut workers = JoinSet::new();
+                for number in 0..WORKERS {
+                    let users =
+                        (0..options.users).filter(|user| user % WORKERS == number).map(user).collect();
+                    workers.spawn(work(url.clone(), users, changes / WORKERS));
+                }
+                while let Some(worker) = workers.join_next().await {
+                    worker.context("a session failed")??;
+                }
+                Ok(())
+            })
+            .inspect(|()| println!("  {:.0} per second", as_f64(changes) / started.elapsed().as_secs_f64()))
+    }
+}
+
+fn user(number: u64) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("churn {number}").as_bytes())
+}
+
+async fn work(url: String, users: Vec<Uuid>, changes: u64) -> Result<()> {
+    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.context("connect")?;
+    tokio::spawn(async move { connection.await.ok() });
+    let record = client.prepare(RECORD).await?;
+    let (claim, settle) = (client.prepare(CLAIM).await?, client.prepare(SETTLE).await?);
+    let mut recorded = 0;
+    while recorded < changes {
+        for _ in 0..CHANGES_PER_DELIVERY {
+            client.query(&record, &[&users]).await?;
+            recorded += users.len() as u64;
+        }
+        while deliver(&client, &claim, &settle).await? {}
+        stack::interrupt::check()?;
+    }
+    Ok(())
+}
+
+/// Claims and settles as if everything had been published; says whether there was anything.
+async fn deliver(
+    client: &Client,
+    claim: &tokio_postgres::Statement,
+    settle: &tokio_postgres::Statement,
+) -> Result<bool> {
+    let (users, changes, lease) = (256_i64, 32_i64, 14_000_i64);
+    let mut claimed = Claimed::default();
+    for row in client.query(claim, &[&users, &changes, &lease]).await? {
+        let changes: Vec<Value> = serde_json::from_str(row.try_get(7)?)?;
+        let last = changes.last().and_then(|change| change.get("sequence")?.as_i64());
+        claimed.users.push(row.try_get::<_, Uuid>(0)?.to_string());
+        claimed.tokens.push(row.try_get(1)?);
+        claimed.sequences.push(last.context("a user was claimed without a change")?);
+    }
+    let Claimed { users, tokens, sequences } = &claimed;
+    let (unblocked, never): (Vec<i32>, Vec<Option<i64>>) = users.iter().map(|_| (0, None)).unzip();
+    let (text, numbers): (Vec<String>, Vec<i64>) = (Vec::new(), Vec::new());
+    client
+        .query(
+            settle,
+            &[
+                users, tokens, sequences, sequences, sequences, &unblocked, &never, &text, &numbers, &text,
+                &text,
+            ],
+        )
+        .await?;
+    Ok(!users.is_empty())
+}
+
+/// One entry per user in each list.
+#[derive(Default)]
+struct Claimed {
+    users: Vec<String>,
+    tokens: Vec<i64>,
+    sequences: Vec<i64>,
+}

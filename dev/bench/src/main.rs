@@ -1,0 +1,116 @@
+//! Measures taskcast on real parts, beside its peers, in one run. `cargo xtask bench` builds everything and starts it;
+//! docs/performance.md shows what it printed.
+//!
+//! | what | module |
+//! |---|---|
+//! | a backlog after an outage | [`backlog`], [`raw`] |
+//! | the outbox after millions of delivered changes | [`churn`] |
+//! | requests, and sending them | [`calls`], [`client`], [`load`] |
+//! | what processes cost | [`usage`] |
+//! | what is printed | [`report`] |
+
+mod backlog;
+mod calls;
+mod churn;
+mod client;
+mod load;
+mod raw;
+mod report;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use stack::{Host, SystemOptions};
+use tokio::runtime::Runtime;
+
+use report::Report;
+
+/// Measures taskcast on real parts, beside its peers.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask bench")]
+struct Options {
+    #[command(flatten)]
+    programs: Programs,
+    #[command(subcommand)]
+    scenario: Scenario,
+}
+
+/// What `cargo xtask bench` has built.
+#[derive(clap::Args)]
+pub(crate) struct Programs {
+    /// The clone whose manifest and components run
+    #[arg(long)]
+    project: PathBuf,
+    /// Holds the data of this run; what is there is deleted
+    #[arg(long)]
+    directory: PathBuf,
+    /// The sidecar's program
+    #[arg(long)]
+    daprd: PathBuf,
+    /// The directory with Kafka's jars
+    #[arg(long)]
+    kafka: PathBuf,
+    /// What runs the components: embedded:<path> or spin:<path>
+    #[arg(long)]
+    host: Host,
+}
+
+#[derive(Subcommand)]
+enum Scenario {
+    /// How fast a backlog is delivered after an outage, and what callers notice of it
+    Backlog(backlog::Options),
+    /// Whether a mutation costs more after millions of delivered changes
+    Churn(churn::Options),
+}
+
+fn main() -> ExitCode {
+    match listen_for_signals().and_then(|()| run(&Options::parse())) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) if stack::interrupt::requested() => ExitCode::from(130),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let programs = &options.programs;
+    let report: Report = match &options.scenario {
+        Scenario::Backlog(options) => backlog::run(programs, options)?,
+        Scenario::Churn(options) => churn::run(programs, options)?,
+    };
+    report.finish(&programs.directory)
+}
+
+impl Programs {
+    /// The project's own manifest on so many replicas.
+    fn system(&self, name: &str, replicas: usize) -> Result<SystemOptions> {
+        let manifest = self.project.join("spin.toml").canonicalize().context("find spin.toml")?;
+        Ok(SystemOptions {
+            project: self.project.clone(),
+            manifest,
+            directory: self.directory.join(name),
+            daprd: self.daprd.clone(),
+            kafka: self.kafka.clone(),
+            host: self.host.clone(),
+            replicas,
+        })
+    }
+}
+
+fn runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the clients' runtime")
+}
+
+/// A signal sets the flag that every wait looks at, so that everything started is ended.
+fn listen_for_signals() -> Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, stack::interrupt::flag())?;
+    }
+    Ok(())
+}
