@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use crate::harness::event::{TASK_EVENTS, TASK_UPDATES};
 use crate::harness::publish::Publish;
 use crate::harness::stub::{Behaviour, NO_ANSWER, Stub};
-use crate::harness::{App, Setup, User, turn, wait};
+use crate::harness::{App, Setup, User, nudge, turn, wait};
 
 /// How long a host waits for its sidecar.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -59,7 +59,9 @@ async fn a_publisher_that_was_overtaken_changes_nothing() {
     User::with_id(&second.url(), user.id).create("Made on the other host").await;
     let own = user.id.to_string();
     let taken_over = wait::until(wait::EVENTUALLY, "the second host to publish change 2", async || {
-        second.user().create("Another mutation drains").await;
+        let ticking = second.user();
+        // Not waited for: its publish of change 2 hangs.
+        tokio::spawn(async move { nudge::tick(&ticking).await });
         second_stub.attempts().into_iter().find(|publish| publish.user() == own && publish.sequence() == 2)
     })
     .await;
@@ -68,7 +70,7 @@ async fn a_publisher_that_was_overtaken_changes_nothing() {
     first.resume();
     while taken_over.began.elapsed() < TIMEOUT / 2 {
         wait::pass(wait::A_MOMENT).await;
-        first.user().create("Another mutation drains").await;
+        nudge::tick(&first.user()).await;
     }
     let wrongly_sent = first_stub.accepted().into_iter().filter(|publish| publish.user() == own).count();
     assert!(
@@ -79,7 +81,7 @@ async fn a_publisher_that_was_overtaken_changes_nothing() {
 
     second_stub.behave(Behaviour::accept());
     let delivered = wait::until(wait::EVENTUALLY, "both changes on both topics", async || {
-        second.user().create("Another mutation drains").await;
+        nudge::tick(&second.user()).await;
         let mut delivered: Vec<_> = [second_stub.accepted(), first_stub.accepted()].concat();
         delivered.retain(|publish| publish.user() == own);
         (delivered.len() >= 4).then_some(delivered)

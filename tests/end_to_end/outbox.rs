@@ -88,6 +88,28 @@ async fn a_topic_that_fails_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn a_request_delivers_its_own_users_changes_and_leaves_a_backlog_to_the_relay() {
+    let stub = Stub::start(Behaviour::status(500));
+    let app = Setup::new().dapr_url(stub.url()).start();
+    let waiting = app.users(5);
+    for user in &waiting {
+        user.create("Left by an outage").await;
+    }
+    stub.wait_attempts(2 * waiting.len()).await;
+    stub.behave(Behaviour::accept());
+    app.database
+        .execute("UPDATE user_streams SET claimable_at = now(), retry_at = NULL, blocked_topics = 0")
+        .await;
+    let user = app.user();
+    user.create("Goes out at once").await;
+    let accepted = stub.wait_accepted(2).await;
+    wait_empty(&app, &user).await;
+    let own = user.id.to_string();
+    assert!(accepted.iter().chain(&stub.accepted()).all(|publish| publish.user() == own));
+    nudge::until_accepted(&user, &stub, waiting[0].id, 2).await;
+}
+
+#[tokio::test]
 async fn a_user_whose_events_fail_does_not_hold_up_others() {
     let stub = Stub::start(Behaviour::accept());
     let app = Setup::new().dapr_url(stub.url()).start();
@@ -130,7 +152,7 @@ async fn a_failed_event_is_tried_again_ever_more_slowly() {
     user.create("Refused").await;
     let (started, mut drains) = (Instant::now(), 0);
     while started.elapsed() < Duration::from_secs(6) {
-        app.user().create("Another mutation drains").await;
+        nudge::tick(&user).await;
         drains += 1;
     }
     let name = user.id.to_string();

@@ -10,31 +10,13 @@ use stack::resources::Deliver;
 use crate::harness::answer::Answer;
 use crate::harness::collector::{Dapr, sidecar_with};
 use crate::harness::event::{TASK_EVENTS, TASK_UPDATES};
+use crate::harness::nudge::{APP_TOKEN, tick_with};
 use crate::harness::publish::Publish;
 use crate::harness::stub::{Behaviour, Stub};
-use crate::harness::{App, Own, Setup, User, shared, wait};
-
-const TOKEN: &str = "the-token-of-the-sidecar";
+use crate::harness::{App, Own, Setup, User, nudge, wait};
 
 fn app(stub: &Stub) -> Own {
-    Setup::new().dapr_url(stub.url()).variable("app_api_token", TOKEN).start()
-}
-
-/// A tick, with a token or without.
-async fn tick(user: &User, token: Option<&str>) -> Answer {
-    let request = user.anonymous(Method::POST, "/internal/relay");
-    Answer::to(token.iter().fold(request, |request, token| request.header("dapr-api-token", *token))).await
-}
-
-/// Ticks until so many of the user's events have been accepted; returns them.
-async fn tick_until_accepted(user: &User, stub: &Stub, count: usize) -> Vec<Publish> {
-    let name = user.id.to_string();
-    wait::until(wait::EVENTUALLY, &format!("{count} accepted events"), async || {
-        tick(user, Some(TOKEN)).await.ok(200);
-        let own: Vec<_> = stub.accepted().into_iter().filter(|publish| publish.user() == name).collect();
-        (own.len() >= count).then_some(own)
-    })
-    .await
+    Setup::new().dapr_url(stub.url()).start()
 }
 
 fn sequences(publishes: &[Publish], topic: &str) -> Vec<u64> {
@@ -46,25 +28,25 @@ async fn only_the_sidecar_may_call_the_relay() {
     let app = app(&Stub::start(Behaviour::accept()));
     let user = app.user();
     for token in [None, Some(""), Some("the-token-of-the-sidecaR"), Some("the-token")] {
-        assert_eq!(tick(&user, token).await.status, 401, "{token:?}");
+        assert_eq!(tick_with(&user, token).await.status, 401, "{token:?}");
     }
     let with_users_token = Answer::to(user.request(Method::POST, "/internal/relay")).await;
     assert_eq!(with_users_token.status, 401);
-    assert_eq!(tick(&user, Some(TOKEN)).await.ok(200)["changes"], 0);
+    assert_eq!(tick_with(&user, Some(APP_TOKEN)).await.ok(200)["changes"], 0);
 }
 
 #[tokio::test]
 async fn without_a_configured_token_the_relay_is_closed() {
-    let app = shared();
+    let app = Setup::new().variable("app_api_token", "").start();
     for token in [None, Some("")] {
-        assert_eq!(tick(&app.user(), token).await.status, 401, "{token:?}");
+        assert_eq!(tick_with(&app.user(), token).await.status, 401, "{token:?}");
     }
 }
 
 #[tokio::test]
 async fn in_development_the_relay_needs_no_token_and_says_so() {
-    let app = Setup::new().variable("development", "true").start();
-    tick(&app.user(), None).await.ok(200);
+    let app = Setup::new().variable("app_api_token", "").variable("development", "true").start();
+    tick_with(&app.user(), None).await.ok(200);
     assert!(app.log().text().contains("development mode"));
 }
 
@@ -77,7 +59,7 @@ async fn what_an_outage_left_is_delivered_without_another_mutation() {
         user.create("Waits for the relay").await;
     }
     stub.behave(Behaviour::accept());
-    let accepted = tick_until_accepted(&user, &stub, 100).await;
+    let accepted = nudge::until_accepted(&user, &stub, user.id, 100).await;
     for topic in [TASK_EVENTS, TASK_UPDATES] {
         assert_eq!(sequences(&accepted, topic), (1..=50).collect::<Vec<_>>(), "{topic}");
     }
@@ -94,8 +76,7 @@ async fn overlapping_ticks_deliver_everything_once() {
     stub.behave(Behaviour::accept().after(Duration::from_millis(20)));
     let user = app.user();
     wait::until(wait::EVENTUALLY, "an empty outbox", async || {
-        let ticks = (0..4).map(|_| tick(&user, Some(TOKEN)));
-        futures::future::join_all(ticks).await.into_iter().for_each(|answer| drop(answer.ok(200)));
+        futures::future::join_all((0..4).map(|_| nudge::tick(&user))).await;
         (app.database.outbox_size().await == 0).then_some(())
     })
     .await;
@@ -107,9 +88,9 @@ async fn a_tick_without_work_is_quick() {
     let stub = Stub::start(Behaviour::accept());
     let app = app(&stub);
     let user = app.user();
-    tick(&user, Some(TOKEN)).await.ok(200);
+    nudge::tick(&user).await;
     let started = Instant::now();
-    tick(&user, Some(TOKEN)).await.ok(200);
+    nudge::tick(&user).await;
     assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     assert!(stub.attempts().is_empty());
 }
@@ -127,7 +108,7 @@ async fn the_sidecars_cron_binding_delivers_what_a_crash_left() {
     drop(stub);
     let collector = Dapr::start_on(dapr_port);
     let app_port = Some(app.port());
-    let _ticking = sidecar_with(&Broker::InMemory, app_port, Deliver::Ticks, Some(TOKEN));
+    let _ticking = sidecar_with(&Broker::InMemory, app_port, Deliver::Ticks, Some(APP_TOKEN));
     let events = wait::until(wait::EVENTUALLY, "both events, delivered by ticks alone", async || {
         let events = collector.events_of(user.id);
         (events.len() >= 2).then_some(events)
@@ -146,7 +127,7 @@ async fn three_changes_with_a_poisoned_one(app: &App, stub: &Stub) -> User {
     for _ in 0..3 {
         user.create("One of three").await;
     }
-    let accepted = tick_until_accepted(&user, stub, 5).await;
+    let accepted = nudge::until_accepted(&user, stub, user.id, 5).await;
     assert_eq!(sequences(&accepted, TASK_EVENTS), [1, 3], "the later event went on");
     assert_eq!(sequences(&accepted, TASK_UPDATES), [1, 2, 3]);
     user
@@ -172,7 +153,7 @@ async fn a_poison_event_is_parked_alone_and_delivered_when_it_is_requeued() {
     let refused = stub.attempts().into_iter().find(|publish| publish.status == 400).unwrap();
     stub.behave(Behaviour::accept());
     app.database.execute("UPDATE parked_events SET requeued_at = now()").await;
-    let accepted = tick_until_accepted(&user, &stub, 6).await;
+    let accepted = nudge::until_accepted(&user, &stub, user.id, 6).await;
     assert_eq!(accepted.last().unwrap().bytes, refused.bytes, "the same event, byte for byte");
     assert_eq!(client.query(sql, &[]).await.unwrap().len(), 0);
 }
@@ -183,7 +164,7 @@ async fn a_requeued_event_that_is_refused_again_is_parked_again() {
     let app = app(&stub);
     let user = three_changes_with_a_poisoned_one(&app, &stub).await;
     app.database.execute("UPDATE parked_events SET requeued_at = now(), error = 'before'").await;
-    tick(&user, Some(TOKEN)).await.ok(200);
+    nudge::tick(&user).await;
     let sql = "SELECT error FROM parked_events WHERE requeued_at IS NULL AND lease_until IS NULL";
     let parked = app.database.client().await.query(sql, &[]).await.unwrap();
     assert_eq!(parked.len(), 1);
@@ -199,7 +180,7 @@ async fn what_an_operator_can_mend_is_never_parked() {
         user.create("Waits").await;
         stub.wait_attempts(1).await;
         stub.behave(Behaviour::accept());
-        let accepted = tick_until_accepted(&user, &stub, 2).await;
+        let accepted = nudge::until_accepted(&user, &stub, user.id, 2).await;
         assert_eq!(sequences(&accepted, TASK_EVENTS), [1], "{status}");
     }
 }

@@ -148,7 +148,7 @@ async fn every_attempt_is_logged_with_its_number() {
     let app = setup(Some(&stub)).start();
     let task = app.user().new_task_id().await;
     let attempts = wait::until(wait::EVENTUALLY, "three attempts in the log", async || {
-        app.user().create("Another mutation drains").await;
+        nudge::tick(&app.user()).await;
         let mut failures = app.log().failures_of(&task);
         failures.retain(|failure| failure["topic"] == TASK_EVENTS);
         (failures.len() >= 3).then_some(failures)

@@ -40,7 +40,8 @@ pub struct Call {
 pub struct Reply {
     status: StatusCode,
     body: Vec<u8>,
-    drains: bool,
+    /// Whose changes are delivered after the response.
+    changed: Option<Uuid>,
 }
 
 /// Answers a request by `route`, if its method is one of `methods`, and then drains the outbox if the reply asks for it.
@@ -54,15 +55,15 @@ pub async fn serve(
     let (head, body) = request.into_parts();
     let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
     let result = if call.head.method == Method::OPTIONS {
-        Ok(Reply { status: StatusCode::OK, body: Vec::new(), drains: false })
+        Ok(Reply { status: StatusCode::OK, body: Vec::new(), changed: None })
     } else {
         call.answer(methods, route).await
     };
-    let drains = matches!(&result, Ok(reply) if reply.drains);
+    let changed = result.as_ref().ok().and_then(|reply| reply.changed);
     let response = call.response(methods, result).await.into_response();
-    if drains {
+    if let Some(user) = changed {
         // Last, because a task that is spawned before a later await would wait for the response.
-        spin_sdk::wasip3::spawn(outbox::drain());
+        spin_sdk::wasip3::spawn(outbox::drain(user));
     }
     response
 }
@@ -82,12 +83,12 @@ impl Reply {
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Reply, Error> {
         let body =
             serde_json::to_vec(body).map_err(|error| Error::Internal(format!("writing JSON: {error}")))?;
-        Ok(Reply { status, body, drains: false })
+        Ok(Reply { status, body, changed: None })
     }
 
-    /// After the response, the outbox is drained.
-    pub fn then_drain(self) -> Reply {
-        Reply { drains: true, ..self }
+    /// After the response, what this user has changed is delivered.
+    pub fn then_deliver(self, user: Uuid) -> Reply {
+        Reply { changed: Some(user), ..self }
     }
 }
 
@@ -240,7 +241,7 @@ impl Call {
             log::write(Level::Error, "request failed", fields);
         }
         let body = serde_json::to_vec(&error.body()).unwrap_or_default();
-        Reply { status: error.status(), body, drains: false }
+        Reply { status: error.status(), body, changed: None }
     }
 
     /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.

@@ -4,7 +4,9 @@
 //! something to deliver, publishes their changes in sequence, and then records how far it got. A crash anywhere in
 //! between leaves the rest to the next drain; what was published but not recorded is published again, as the same bytes.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::thread::LocalKey;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -18,20 +20,29 @@ use crate::log::{self, Level};
 use crate::store;
 use crate::task::Change;
 
-/// How much one claim takes at most.
-#[derive(Clone, Copy, Debug)]
-pub struct ClaimSize {
-    /// How many users it leases.
-    pub users: i64,
+/// What one claim takes at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// These users, as far as they have something to deliver and nobody else has leased them.
+    pub users: Vec<Uuid>,
+    /// Besides, so many of whomever, those first who have waited longest.
+    pub others: i64,
     /// How many changes of each user.
     pub changes: i64,
 }
 
-/// For a route's instance: reading a claim and building its events occupy it, and with it the requests that it serves.
-const BESIDE_REQUESTS: ClaimSize = ClaimSize { users: 16, changes: 8 };
+/// How many users' changes a route's instance takes at a time: building their events occupies it, and with it the
+/// requests that it serves.
+const USERS_BESIDE_REQUESTS: usize = 16;
 
-/// For the relay, which serves nobody who waits.
-const RELAY: ClaimSize = ClaimSize { users: 256, changes: 32 };
+/// How many changes of each of them.
+const CHANGES_BESIDE_REQUESTS: i64 = 8;
+
+/// How many users the relay takes at a time. It serves nobody who waits.
+const USERS_OF_RELAY: i64 = 256;
+
+/// How many changes of each of them.
+const CHANGES_OF_RELAY: i64 = 32;
 
 /// How many requeued events a relay's call tries.
 const REQUEUED_PER_CALL: i64 = 32;
@@ -105,34 +116,27 @@ pub struct Requeued {
 }
 
 thread_local! {
-    static DRAIN: Cell<Drain> = const { Cell::new(Drain::Idle) };
+    static DRAINING: Cell<bool> = const { Cell::new(false) };
+    static RELAYING: Cell<bool> = const { Cell::new(false) };
+    /// Users who have committed something that this instance has not claimed since.
+    static WANTED: RefCell<VecDeque<Uuid>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Whether this instance drains.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Drain {
-    Idle,
-    Running,
-    /// Something was committed since the running drain last claimed.
-    RunningAndWanted,
-}
-
-/// Delivers what the outbox holds until nothing is claimable. Never fails: what can't be delivered stays.
+/// Delivers what a user has just committed. Never fails: what can't be delivered stays for the relay.
 ///
-/// The requests of an instance share one drain. One that finds it running leaves its change to it, so that under load
-/// claims grow and publishing turns into bulk calls by itself.
-pub async fn drain() {
-    if DRAIN.get() != Drain::Idle {
-        DRAIN.set(Drain::RunningAndWanted);
-        return;
-    }
-    let _idle_afterwards = IdleAfterwards;
+/// The requests of an instance share one drain. One that finds it running leaves its user to it, so that under load
+/// claims grow and publishing turns into bulk calls by itself. A drain delivers for these users alone: whatever the size
+/// of a backlog, requests have no share in it, and what was changed now does not wait behind it.
+pub async fn drain(user: Uuid) {
+    want(user);
+    let Some(_running) = Running::begin(&DRAINING) else { return };
     loop {
-        DRAIN.set(Drain::Running);
-        match pass(BESIDE_REQUESTS).await {
-            Ok(Passed { more: true, .. }) => {}
-            Ok(_) if DRAIN.get() == Drain::RunningAndWanted => {}
-            Ok(_) => return,
+        let users = take_wanted();
+        if users.is_empty() {
+            return;
+        }
+        match pass(Wanted { users, others: 0, changes: CHANGES_BESIDE_REQUESTS }).await {
+            Ok(passed) => passed.unfinished.into_iter().for_each(want),
             Err(error) => {
                 return log::write(Level::Error, "drain stopped", json!({"error": error.to_string()}));
             }
@@ -140,45 +144,69 @@ pub async fn drain() {
     }
 }
 
+fn want(user: Uuid) {
+    WANTED.with_borrow_mut(|wanted| {
+        if !wanted.contains(&user) {
+            wanted.push_back(user);
+        }
+    });
+}
+
+fn take_wanted() -> Vec<Uuid> {
+    WANTED.with_borrow_mut(|wanted| wanted.drain(..wanted.len().min(USERS_BESIDE_REQUESTS)).collect())
+}
+
 /// Delivers what a crash or an outage has left, and parked events that are to be tried again, for as long as `limit`
-/// allows a further pass to begin. Returns how many changes were claimed. Overlapping calls share the work: each claims
-/// other users.
+/// allows a further pass to begin. Returns how many changes were claimed. A call that finds another one at work in its
+/// instance leaves the work to it; calls elsewhere share the work: each claims other users.
 pub async fn relay(limit: Duration) -> Result<usize, Error> {
+    let Some(_running) = Running::begin(&RELAYING) else { return Ok(0) };
     let deadline = Instant::now() + limit;
     publish_requeued().await?;
     let mut changes = 0;
     loop {
-        let passed = pass(RELAY).await?;
+        let wanted = Wanted { users: Vec::new(), others: USERS_OF_RELAY, changes: CHANGES_OF_RELAY };
+        let passed = pass(wanted).await?;
         changes += passed.changes;
-        if !passed.more || Instant::now() >= deadline {
+        let more = passed.users == USERS_OF_RELAY || !passed.unfinished.is_empty();
+        if !more || Instant::now() >= deadline {
             return Ok(changes);
         }
     }
 }
 
-/// Lets the next request drain again, however this drain ends.
-struct IdleAfterwards;
+/// That something goes on in this instance, until this is dropped, however it ends.
+struct Running(&'static LocalKey<Cell<bool>>);
 
-impl Drop for IdleAfterwards {
+impl Running {
+    /// `None` when it goes on already.
+    fn begin(flag: &'static LocalKey<Cell<bool>>) -> Option<Running> {
+        (!flag.replace(true)).then_some(Running(flag))
+    }
+}
+
+impl Drop for Running {
     fn drop(&mut self) {
-        DRAIN.set(Drain::Idle);
+        self.0.set(false);
     }
 }
 
 /// What one pass did.
 struct Passed {
-    /// How many changes were claimed.
+    /// How many users were claimed.
+    users: i64,
+    /// How many of their changes.
     changes: usize,
-    /// Whether there may be more to claim.
-    more: bool,
+    /// The users who have more to deliver and can be claimed again at once.
+    unfinished: Vec<Uuid>,
 }
 
 /// One claim, published and settled.
-async fn pass(size: ClaimSize) -> Result<Passed, Error> {
+async fn pass(wanted: Wanted) -> Result<Passed, Error> {
     let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let claims = store::claim_changes(size, lease(sidecar)).await?;
+    let claims = store::claim_changes(&wanted, lease(sidecar)).await?;
     if claims.is_empty() {
-        return Ok(Passed { changes: 0, more: false });
+        return Ok(Passed { users: 0, changes: 0, unfinished: Vec::new() });
     }
     #[cfg(feature = "faults")]
     crate::faults::hold_if(crate::faults::BEFORE_PUBLISH).await;
@@ -197,9 +225,9 @@ async fn pass(size: ClaimSize) -> Result<Passed, Error> {
         .zip(progress)
         .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
         .collect();
-    let claimable = store::settle_changes(&outcomes).await?;
+    let unfinished = store::settle_changes(&outcomes).await?;
     let changes = claims.iter().map(|claim| claim.changes.len()).sum();
-    Ok(Passed { changes, more: claimable || claims.len() as i64 == size.users })
+    Ok(Passed { users: claims.len() as i64, changes, unfinished })
 }
 
 /// Longer than claiming, publishing and settling can take together, so that no lease runs out under a live publisher.

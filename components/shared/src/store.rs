@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::config;
 use crate::error::Error;
 use crate::event::Topic;
-use crate::outbox::{Claim, ClaimSize, Outcome, Requeued};
+use crate::outbox::{Claim, Outcome, Requeued, Wanted};
 use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
 
@@ -107,15 +107,20 @@ async fn why_not_changed(user: Uuid, task: Uuid) -> Error {
 }
 
 /// Leases users who have something to deliver, with their next changes.
-pub async fn claim_changes(size: ClaimSize, lease: Duration) -> Result<Vec<Claim>, Error> {
-    let parameters = vec![int(size.users), int(size.changes), milliseconds(lease)];
+pub async fn claim_changes(wanted: &Wanted, lease: Duration) -> Result<Vec<Claim>, Error> {
+    let parameters = vec![
+        texts(&wanted.users, Uuid::to_string),
+        int(wanted.others),
+        int(wanted.changes),
+        milliseconds(lease),
+    ];
     let rows = query(include_str!("sql/claim_changes.sql"), parameters).await?;
     rows.into_iter().map(|mut row| row.claim()).collect()
 }
 
-/// Records what was delivered, drops what has reached every topic, and ends the leases. Returns whether one of the users
-/// has more to deliver and can be claimed again at once.
-pub async fn settle_changes(outcomes: &[Outcome]) -> Result<bool, Error> {
+/// Records what was delivered, drops what has reached every topic, and ends the leases. Returns the users who have more
+/// to deliver and can be claimed again at once.
+pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Vec<Uuid>, Error> {
     let parked: Vec<_> = outcomes
         .iter()
         .flat_map(|outcome| outcome.parked.iter().map(|parked| (outcome.user_id, parked)))
@@ -134,9 +139,7 @@ pub async fn settle_changes(outcomes: &[Outcome]) -> Result<bool, Error> {
         texts(&parked, |(_, parked)| parked.error.clone()),
     ];
     let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
-    let mut row =
-        rows.into_iter().next().ok_or_else(|| Error::Internal("settling returned no row".into()))?;
-    row.next()
+    rows.into_iter().map(|mut row| row.next()).collect()
 }
 
 /// Leases at most `limit` parked events that are to be tried again.

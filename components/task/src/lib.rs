@@ -27,7 +27,7 @@ async fn update(call: &mut Call) -> Result<Reply, Error> {
     let id = call.task_id()?;
     let patch = TaskPatch::parse(&call.json().await?)?;
     let task = store::update_task(user, id, Action::Updated, &patch, call.trace()).await?;
-    Ok(Reply::ok(&task)?.then_drain())
+    Ok(Reply::ok(&task)?.then_deliver(user))
 }
 
 #[derive(serde::Serialize)]
@@ -38,5 +38,5 @@ struct Deleted {
 async fn delete(call: &Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     store::delete_task(user, call.task_id()?, call.trace()).await?;
-    Ok(Reply::ok(&Deleted { message: "Task deleted successfully" })?.then_drain())
+    Ok(Reply::ok(&Deleted { message: "Task deleted successfully" })?.then_deliver(user))
 }

@@ -32,5 +32,5 @@ async fn create(call: &mut Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     let new = NewTask::parse(&call.json().await?)?;
     let task = store::create_task(user, &new, call.trace()).await?;
-    Ok(Reply::created(&task)?.then_drain())
+    Ok(Reply::created(&task)?.then_deliver(user))
 }

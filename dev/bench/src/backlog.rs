@@ -13,6 +13,7 @@ use crate::calls::Users;
 use crate::load::{self, Make, Seen, as_f64};
 use crate::raw::{self, Amount};
 use crate::report::{Report, Spread};
+use crate::usage;
 
 /// A minute per thousand pending changes of a user would be far too long.
 const DRAIN_LIMIT: Duration = Duration::from_secs(600);
@@ -27,7 +28,8 @@ const FILL: &str = "select count(record_change(md5('backlog ' || number)::uuid, 
     'Task of the backlog, user ' || number, false, null, true, true, false, gen_random_uuid()::text, null, null))
     from generate_series(1, :users) number;\n";
 
-const PENDING: &str = "select coalesce(sum(last_sequence - least(task_events, task_updates, reminders)), 0)
+const PENDING: &str =
+    "select coalesce(sum(last_sequence - least(task_events, task_updates, reminders)), 0)::bigint
     from user_streams";
 
 /// The arguments of `bench backlog`.
@@ -59,36 +61,56 @@ struct Bench {
 pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Report> {
     let mut bench = Bench::start(programs, options)?;
     bench.load(WARM_UP)?;
-    let (mut raw_small, mut raw_large) = (Vec::new(), Vec::new());
-    let (mut drained, mut shares) = (Vec::new(), Vec::new());
-    let (mut calm, mut beside_raw, mut during) = (Seen::new()?, Seen::new()?, Seen::new()?);
+    let (mut small, mut large, mut drained) = (Side::new()?, Side::new()?, Side::new()?);
+    let (mut calm, mut shares) = (Seen::new()?, Vec::new());
     for round in 1..=options.rounds {
         println!("round {round} of {}", options.rounds);
         calm += &bench.load(CALM)?;
-        let [(seen_small, small), (seen_large, large)] = [bench.raw(options, 100)?, bench.raw(options, 256)?];
-        beside_raw += &seen_small;
-        beside_raw += &seen_large;
-        let (seen, rate) = bench.drain(options)?;
-        println!("  drained {rate:.0} events/s; bulk calls of 100: {small:.0}, of 256: {large:.0}");
-        during += &seen;
-        shares.push(rate / small.max(large));
-        raw_small.push(small);
-        raw_large.push(large);
-        drained.push(rate);
+        small.add(bench.raw(options, 100)?);
+        large.add(bench.raw(options, 256)?);
+        drained.add(bench.drain(options)?);
+        let rate = |side: &Side| side.rates.last().copied().unwrap_or_default();
+        shares.push(rate(&drained) / rate(&small).max(rate(&large)));
+        println!("  {:.0} events/s; bulk calls alone: {:.0}", rate(&drained), rate(&small).max(rate(&large)));
     }
-    let mut report = Report::new(
-        "backlog",
-        json!({"changes": options.changes, "users": options.users, "rate": options.rate}),
-    );
-    report.spread("raw bulk calls of 100 events", "events/s", &Spread::of(raw_small));
-    report.spread("raw bulk calls of 256 events", "events/s", &Spread::of(raw_large));
-    report.spread("two relays drain", "events/s", &Spread::of(drained));
-    report.spread("share of the better raw figure", "", &Spread::of(shares));
+    let settings = json!({"changes": options.changes, "users": options.users, "rate": options.rate});
+    let mut report = Report::new("backlog", settings);
     report.latency("create while calm", &calm);
-    report.latency("create beside raw bulk calls", &beside_raw);
-    report.latency("create while draining", &during);
-    report.figure("p50 added while draining", "ms", during.quantile(0.5) - calm.quantile(0.5));
+    small.report(&mut report, "bulk calls of 100 events alone");
+    large.report(&mut report, "bulk calls of 256 events alone");
+    report.figure("  p50 added to create", "ms", large.seen.quantile(0.5) - calm.quantile(0.5));
+    drained.report(&mut report, "two relays");
+    report.figure("  p50 added to create", "ms", drained.seen.quantile(0.5) - calm.quantile(0.5));
+    report.spread("  share of the better of the bulk calls", "", &Spread::of(shares));
     Ok(report)
+}
+
+/// One way of publishing, over the rounds.
+struct Side {
+    /// Events per second.
+    rates: Vec<f64>,
+    /// Microseconds that the sidecars' processors work for an event.
+    costs: Vec<f64>,
+    /// What callers of the API saw meanwhile.
+    seen: Seen,
+}
+
+impl Side {
+    fn new() -> Result<Self> {
+        Ok(Self { rates: Vec::new(), costs: Vec::new(), seen: Seen::new()? })
+    }
+
+    fn add(&mut self, other: Self) {
+        self.rates.extend(other.rates);
+        self.costs.extend(other.costs);
+        self.seen += &other.seen;
+    }
+
+    fn report(&self, report: &mut Report, name: &str) {
+        report.spread(name, "events/s", &Spread::of(self.rates.clone()));
+        report.spread("  processor time of the sidecars", "µs per event", &Spread::of(self.costs.clone()));
+        report.latency("  create meanwhile", &self.seen);
+    }
 }
 
 impl Bench {
@@ -109,17 +131,14 @@ impl Bench {
         self.runtime.block_on(load::open(&self.ports, self.rate, time, &self.create))
     }
 
-    /// What callers saw, and events per second.
-    fn raw(&self, options: &Options, per_call: usize) -> Result<(Seen, f64)> {
+    fn raw(&self, options: &Options, per_call: usize) -> Result<Side> {
         let changes = options.changes / options.users;
         let publishing = raw::publish(&self.sidecars, Amount { users: options.users, changes, per_call });
-        let (seen, took) =
-            self.runtime.block_on(load::open_during(&self.ports, self.rate, &self.create, publishing))?;
-        Ok((seen, as_f64(2 * changes * options.users) / took.as_secs_f64()))
+        self.measure(2 * changes * options.users, publishing)
     }
 
-    /// What callers saw, and events per second. The events of their own mutations meanwhile are not counted.
-    fn drain(&mut self, options: &Options) -> Result<(Seen, f64)> {
+    /// The events of callers' own mutations meanwhile are not counted.
+    fn drain(&mut self, options: &Options) -> Result<Side> {
         for number in 0..self.system.replicas() {
             self.system.kill_sidecar(number)?;
         }
@@ -132,24 +151,37 @@ impl Bench {
         for number in 0..self.system.replicas() {
             self.system.start_sidecar(number)?;
         }
-        let drained = drained(self.system.database_url().to_owned());
-        let (seen, ()) =
-            self.runtime.block_on(load::open_during(&self.ports, self.rate, &self.create, drained))?;
-        Ok((seen, as_f64(2 * changes * options.users) / started.elapsed().as_secs_f64()))
+        let drained = async {
+            drained(self.system.database_url()).await?;
+            Ok(started.elapsed())
+        };
+        self.measure(2 * changes * options.users, drained)
+    }
+
+    /// Of work that publishes so many events and returns how long that took.
+    fn measure(&self, events: u64, work: impl Future<Output = Result<Duration>>) -> Result<Side> {
+        let pids = self.system.sidecars();
+        let before = usage::of(&pids)?;
+        let (seen, took) =
+            self.runtime.block_on(load::open_during(&self.ports, self.rate, &self.create, work))?;
+        let used = usage::of(&pids)? - before;
+        let cost = used.processor.as_secs_f64() * 1e6 / as_f64(events);
+        Ok(Side { rates: vec![as_f64(events) / took.as_secs_f64()], costs: vec![cost], seen })
     }
 }
 
 /// Until less is pending than callers add within a moment.
-async fn drained(database_url: String) -> Result<()> {
+async fn drained(database_url: &str) -> Result<()> {
     let since = Instant::now();
+    let client = crate::connect(database_url).await?;
+    let pending = client.prepare(PENDING).await?;
     loop {
-        let url = database_url.clone();
-        let pending = tokio::task::spawn_blocking(move || database::run(&url, PENDING)).await??;
-        if pending.trim().parse::<u64>()? < 50 {
+        let pending: i64 = client.query_one(&pending, &[]).await?.try_get(0)?;
+        if pending < 50 {
             return Ok(());
         }
         if since.elapsed() > DRAIN_LIMIT {
-            bail!("{} changes are still pending after {} s", pending.trim(), DRAIN_LIMIT.as_secs());
+            bail!("{pending} changes are still pending after {} s", DRAIN_LIMIT.as_secs());
         }
         stack::interrupt::check()?;
         tokio::time::sleep(Duration::from_millis(100)).await;

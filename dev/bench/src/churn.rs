@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use stack::{System, database};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::Programs;
@@ -117,8 +117,7 @@ fn user(number: u64) -> Uuid {
 }
 
 async fn work(url: String, users: Vec<Uuid>, changes: u64) -> Result<()> {
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.context("connect")?;
-    tokio::spawn(async move { connection.await.ok() });
+    let client = crate::connect(&url).await?;
     let record = client.prepare(RECORD).await?;
     let (claim, settle) = (client.prepare(CLAIM).await?, client.prepare(SETTLE).await?);
     let mut recorded = 0;
@@ -139,9 +138,9 @@ async fn deliver(
     claim: &tokio_postgres::Statement,
     settle: &tokio_postgres::Statement,
 ) -> Result<bool> {
-    let (users, changes, lease) = (256_i64, 32_i64, 14_000_i64);
+    let (named, others, changes, lease) = (Vec::<String>::new(), 256_i64, 32_i64, 14_000_i64);
     let mut claimed = Claimed::default();
-    for row in client.query(claim, &[&users, &changes, &lease]).await? {
+    for row in client.query(claim, &[&named, &others, &changes, &lease]).await? {
         let changes: Vec<Value> = serde_json::from_str(row.try_get(7)?)?;
         let last = changes.last().and_then(|change| change.get("sequence")?.as_i64());
         claimed.users.push(row.try_get::<_, Uuid>(0)?.to_string());

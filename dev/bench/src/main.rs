@@ -106,6 +106,16 @@ fn runtime() -> Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the clients' runtime")
 }
 
+/// A session of our own in the API's database.
+async fn connect(database_url: &str) -> Result<tokio_postgres::Client> {
+    let (client, connection) = tokio_postgres::connect(database_url, tokio_postgres::NoTls)
+        .await
+        .context("connect to the database")?;
+    // It ends with its client; why it ended shows at the next query.
+    tokio::spawn(async move { connection.await.ok() });
+    Ok(client)
+}
+
 /// A signal sets the flag that every wait looks at, so that everything started is ended.
 fn listen_for_signals() -> Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};

@@ -25,10 +25,16 @@ impl Sub for Usage {
     }
 }
 
-/// Of each of these processes.
-pub(crate) fn of<const N: usize>(pids: [u32; N]) -> Result<[Usage; N]> {
+/// Of these processes together.
+pub(crate) fn of(pids: &[u32]) -> Result<Usage> {
     let processes = read_all()?;
-    Ok(pids.map(|pid| sum(pid, &processes)))
+    Ok(pids.iter().map(|pid| sum(*pid, &processes)).fold(Usage::default(), Usage::and))
+}
+
+impl Usage {
+    fn and(self, other: Self) -> Self {
+        Self { processor: self.processor + other.processor, memory: self.memory + other.memory }
+    }
 }
 
 struct Process {
@@ -62,10 +68,7 @@ fn sum(pid: u32, processes: &HashMap<u32, Process>) -> Usage {
             / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100),
         memory: process.pages * u64::try_from(rustix::param::page_size()).unwrap_or_default(),
     });
-    below.fold(own.unwrap_or_default(), |sum, usage| Usage {
-        processor: sum.processor + usage.processor,
-        memory: sum.memory + usage.memory,
-    })
+    below.fold(own.unwrap_or_default(), Usage::and)
 }
 
 #[cfg(test)]
@@ -81,7 +84,7 @@ mod tests {
 
     #[test]
     fn this_process_uses_something() {
-        let [usage] = of([std::process::id()]).unwrap();
+        let usage = of(&[std::process::id()]).unwrap();
         assert!(usage.memory > 0);
     }
 }

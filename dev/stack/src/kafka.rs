@@ -58,7 +58,8 @@ fn bootstrap(port: u16) -> String {
 
 fn format(options: &KafkaOptions<'_>, settings: &Path) -> Result<()> {
     java(options, "Kafka's storage tool", "kafka.tools.StorageTool")
-        .args(["format", "--cluster-id", &random::secret(16)?, "--config"])
+        // In one argument, since an id may begin with a dash.
+        .args(["format", &format!("--cluster-id={}", random::secret(16)?), "--config"])
         .arg(settings)
         .log(options.directory.join("format.log"))
         .run()

@@ -136,6 +136,11 @@ impl System {
         self.postgres.as_ref().context("PostgreSQL is not running")
     }
 
+    /// The process ids of the sidecars that run.
+    pub fn sidecars(&self) -> Vec<u32> {
+        self.replicas.iter().filter_map(|replica| Some(replica.sidecar.as_ref()?.process().pid())).collect()
+    }
+
     /// Kills a host, as a crash would.
     pub fn kill_host(&mut self, number: usize) -> Result<()> {
         match self.replica_mut(number)?.host.take() {

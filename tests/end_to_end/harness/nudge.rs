@@ -1,15 +1,21 @@
-//! Publishing is driven by requests: what was left behind goes out when another mutation drains the outbox.
+//! What a request's own drain has left behind goes out when the sidecar's cron binding ticks for the relay. Here a test
+//! ticks, when it wants to.
 
+use reqwest::Method;
 use uuid::Uuid;
 
 use crate::harness::User;
+use crate::harness::answer::Answer;
 use crate::harness::collector::Dapr;
 use crate::harness::event::Event;
 use crate::harness::publish::Publish;
 use crate::harness::stub::Stub;
 use crate::harness::wait;
 
-/// Lets `helper` change something again and again until `count` events of `user` have been accepted; returns them.
+/// By which the apps know their sidecar.
+pub(crate) const APP_TOKEN: &str = "the-token-of-the-sidecar";
+
+/// Ticks on the host of `helper` again and again until `count` events of `user` have been accepted; returns them.
 pub(crate) async fn until_accepted(helper: &User, stub: &Stub, user: Uuid, count: usize) -> Vec<Publish> {
     let user_text = user.to_string();
     wait::until(wait::EVENTUALLY, &format!("{count} accepted events of {user}"), async || {
@@ -21,7 +27,7 @@ pub(crate) async fn until_accepted(helper: &User, stub: &Stub, user: Uuid, count
     .await
 }
 
-/// Lets `helper` change something again and again until `count` events of `user` have been delivered; returns them.
+/// Ticks on the host of `helper` again and again until `count` events of `user` have been delivered; returns them.
 pub(crate) async fn until_delivered(helper: &User, dapr: &Dapr, user: Uuid, count: usize) -> Vec<Event> {
     wait::until(wait::EVENTUALLY, &format!("{count} delivered events of {user}"), async || {
         drain(helper).await;
@@ -31,8 +37,18 @@ pub(crate) async fn until_delivered(helper: &User, dapr: &Dapr, user: Uuid, coun
     .await
 }
 
-/// Waits a little and creates a task, which drains the outbox afterwards.
 async fn drain(helper: &User) {
     wait::pass(wait::A_MOMENT).await;
-    helper.create("Another mutation drains").await;
+    tick(helper).await;
+}
+
+/// One tick on the host of `helper`.
+pub(crate) async fn tick(helper: &User) {
+    tick_with(helper, Some(APP_TOKEN)).await.ok(200);
+}
+
+/// A tick that may be refused.
+pub(crate) async fn tick_with(helper: &User, token: Option<&str>) -> Answer {
+    let request = helper.anonymous(Method::POST, "/internal/relay");
+    Answer::to(token.iter().fold(request, |request, token| request.header("dapr-api-token", *token))).await
 }

@@ -10,6 +10,7 @@ use crate::harness::app::{App, Launch, Own};
 use crate::harness::collector::Dapr;
 use crate::harness::database::Database;
 use crate::harness::environment::{directory, root};
+use crate::harness::nudge::APP_TOKEN;
 use crate::harness::proxy::Proxy;
 use crate::harness::turn;
 use crate::harness::user::SECRET;
@@ -25,7 +26,8 @@ pub(crate) struct Setup {
 
 impl Setup {
     pub(crate) fn new() -> Self {
-        let variables = BTreeMap::from([("jwt_secret".to_owned(), SECRET.to_owned())]);
+        let variables = [("jwt_secret", SECRET), ("app_api_token", APP_TOKEN)];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let manifest = root().join("spin.toml");
         Self { variables, manifest, database: None, dapr: None, proxied: false }
     }

@@ -1,18 +1,27 @@
 -- Leases users who have something to deliver and returns each with the next changes, in sequence, as one JSON text: a
 -- component reads row by row, and each row costs more than parsing its share of a text.
--- $1 how many users, $2 how many changes of each, $3 the lease in milliseconds
-with candidates as (
+-- $1 these users (a route), $2 or so many of those who have waited longest (the relay), $3 how many changes of each, $4 the lease in milliseconds
+with named as (
+    select user_id
+    from user_streams
+    where user_id = any($1::text[]::uuid[]) and claimable_at <= now()
+    for update skip locked
+), longest as (
     select user_id
     from user_streams
     where claimable_at <= now()
     order by claimable_at
-    limit $1
+    limit $2
     for update skip locked
+), candidates as (
+    select user_id from named
+    union all
+    select user_id from longest
 ), leased as (
     update user_streams as stream
     set lease_token = lease_token + 1,
-        lease_until = clock_timestamp() + $3::bigint * interval '1 millisecond',
-        claimable_at = clock_timestamp() + $3::bigint * interval '1 millisecond'
+        lease_until = clock_timestamp() + $4::bigint * interval '1 millisecond',
+        claimable_at = clock_timestamp() + $4::bigint * interval '1 millisecond'
     from candidates
     where stream.user_id = candidates.user_id
     returning stream.user_id, lease_token, task_events, task_updates, reminders, attempts,
@@ -35,6 +44,6 @@ cross join lateral (
               case when waiting_topics & 4 = 0 then reminders end)
         order by task_changes.sequence
         -- After a failure, one change is enough to see whether publishing works again.
-        limit case when attempts > 0 and waiting_topics = 0 then 1 else $2::bigint end
+        limit case when attempts > 0 and waiting_topics = 0 then 1 else $3::bigint end
     ) as change
 ) as next

@@ -1,4 +1,5 @@
 -- Records what was delivered, gives the leases back and drops the changes that have reached every topic.
+-- Returns the users who have more to deliver and can be claimed again at once.
 -- A lease that was overtaken (its token is no longer the newest) changes nothing.
 -- One entry per user in each array: $1 user, $2 lease token, $3 $4 $5 delivered up to on task-events, task-updates and
 -- reminders, $6 blocked topics, $7 milliseconds until they may be tried again; null: as it was.
@@ -50,5 +51,6 @@ with outcome as (
     using settled
     where task_changes.user_id = settled.user_id and task_changes.sequence <= settled.delivered
 )
-select coalesce(bool_or(claimable), false)
+select user_id
 from settled
+where claimable
