@@ -1,7 +1,9 @@
 //! The database: one function per SQL statement, each in a file of `sql/`.
 //!
-//! Every function opens a connection and gives it back before it returns. Spin pins one of 64 pooled connections while a
-//! component holds it, so nothing may hold one while it waits for anything else than the database.
+//! Every function takes a connection and gives it back before it returns: nothing may hold one while it waits for
+//! anything else than the database ([`connection`]).
+
+mod connection;
 
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use spin_sdk::pg::{
 };
 use uuid::Uuid;
 
-use crate::config;
 use crate::error::Error;
 use crate::event::Topic;
 use crate::outbox::{Claim, Outcome, Requeued, Wanted};
@@ -48,18 +49,25 @@ pub async fn find_task(user: Uuid, task: Uuid) -> Result<Task, Error> {
 ///
 /// Errors: `USER_NOT_FOUND` where there is a `users` table and the user is not in it.
 pub async fn create_task(user: Uuid, new: &NewTask, trace: &Trace) -> Result<Task, Error> {
-    let mut parameters = vec![
-        uuid(Uuid::new_v4()),
-        uuid(user),
-        text(new.title.as_str()),
-        optional(new.due_date.map(Timestamp::micros)),
-    ];
+    let id = Uuid::new_v4();
+    let mut parameters =
+        vec![uuid(id), uuid(user), text(new.title.as_str()), optional(new.due_date.map(Timestamp::micros))];
     parameters.extend(trace_parameters(trace));
     let rows = query(include_str!("sql/create_task.sql"), parameters).await.map_err(|error| match error {
         Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
         error => error.into(),
     })?;
-    rows.into_iter().next().ok_or_else(|| Error::Internal("an insert returned no row".into()))?.task()
+    let mut row =
+        rows.into_iter().next().ok_or_else(|| Error::Internal("a creation returned no row".into()))?;
+    let created_at = row.instant()?;
+    Ok(Task {
+        id,
+        title: new.title.as_str().to_owned(),
+        completed: false,
+        due_date: new.due_date,
+        created_at,
+        updated_at: created_at,
+    })
 }
 
 /// Patches a task and records the change as `action`, also when no value changes.
@@ -83,7 +91,7 @@ pub async fn update_task(
     ];
     parameters.extend(trace_parameters(trace));
     match query(include_str!("sql/update_task.sql"), parameters).await?.into_iter().next() {
-        Some(mut row) => row.task(),
+        Some(mut row) => row.task_with(task),
         None => Err(why_not_changed(user, task).await),
     }
 }
@@ -94,9 +102,12 @@ pub async fn update_task(
 pub async fn delete_task(user: Uuid, task: Uuid, trace: &Trace) -> Result<(), Error> {
     let mut parameters = vec![uuid(task), uuid(user)];
     parameters.extend(trace_parameters(trace));
-    match query(include_str!("sql/delete_task.sql"), parameters).await?.is_empty() {
-        false => Ok(()),
-        true => Err(why_not_changed(user, task).await),
+    let rows = query(include_str!("sql/delete_task.sql"), parameters).await?;
+    let mut row =
+        rows.into_iter().next().ok_or_else(|| Error::Internal("a deletion returned no row".into()))?;
+    match row.next()? {
+        true => Ok(()),
+        false => Err(why_not_changed(user, task).await),
     }
 }
 
@@ -202,8 +213,20 @@ impl From<Refusal> for Error {
 }
 
 async fn query(sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
-    let address = config::database_url().await.map_err(|error| Misread(error.to_string()))?;
-    let connection = Connection::open(address).await?;
+    let connection = connection::take().await?;
+    let result = rows(&connection, sql, parameters).await;
+    // Only a server that answered has left the connection as it was.
+    if matches!(result, Ok(_) | Err(Refused { .. })) {
+        connection::keep(connection);
+    }
+    result
+}
+
+async fn rows(
+    connection: &Connection,
+    sql: &str,
+    parameters: Vec<ParameterValue>,
+) -> Result<Vec<Row>, Refusal> {
     let (_, mut stream, end) = connection.query(sql, parameters).await?.into_inner();
     let mut rows = Vec::new();
     while let Some(values) = stream.next().await {
@@ -232,8 +255,14 @@ impl Row {
     }
 
     fn task(&mut self) -> Result<Task, Error> {
+        let id = self.next()?;
+        self.task_with(id)
+    }
+
+    /// A row that has everything but the id.
+    fn task_with(&mut self, id: Uuid) -> Result<Task, Error> {
         Ok(Task {
-            id: self.next()?,
+            id,
             title: self.next()?,
             completed: self.next()?,
             due_date: self.optional_instant()?,
@@ -273,9 +302,9 @@ impl Row {
     }
 }
 
-/// A change as the statements give it; instants in microseconds.
+/// A change as the statements give it, in JSON; instants in microseconds.
 #[derive(Deserialize)]
-struct StoredChange {
+pub struct StoredChange {
     sequence: i64,
     task_id: Uuid,
     action: String,
@@ -292,7 +321,10 @@ struct StoredChange {
 }
 
 impl StoredChange {
-    fn of(self, user_id: Uuid) -> Result<Change, Error> {
+    /// The change, of that user.
+    ///
+    /// Errors: `Internal` when a value is none that the API writes.
+    pub fn of(self, user_id: Uuid) -> Result<Change, Error> {
         let StoredChange { correlation_id, traceparent, tracestate, .. } = self;
         Ok(Change {
             user_id,

@@ -3,6 +3,7 @@
 //!
 //! | what | module |
 //! |---|---|
+//! | the API beside a native and a conventional service | [`compare`] |
 //! | a backlog after an outage | [`backlog`], [`raw`] |
 //! | the outbox after millions of delivered changes | [`churn`] |
 //! | requests, and sending them | [`calls`], [`client`], [`load`] |
@@ -13,6 +14,7 @@ mod backlog;
 mod calls;
 mod churn;
 mod client;
+mod compare;
 mod load;
 mod raw;
 mod report;
@@ -56,10 +58,15 @@ pub(crate) struct Programs {
     /// What runs the components: embedded:<path> or spin:<path>
     #[arg(long)]
     host: Host,
+    /// The program of dev/bench/native
+    #[arg(long)]
+    native: PathBuf,
 }
 
 #[derive(Subcommand)]
 enum Scenario {
+    /// How fast requests are answered, beside a native and a conventional service
+    Compare(compare::Options),
     /// How fast a backlog is delivered after an outage, and what callers notice of it
     Backlog(backlog::Options),
     /// Whether a mutation costs more after millions of delivered changes
@@ -80,6 +87,7 @@ fn main() -> ExitCode {
 fn run(options: &Options) -> Result<()> {
     let programs = &options.programs;
     let report: Report = match &options.scenario {
+        Scenario::Compare(options) => compare::run(programs, options)?,
         Scenario::Backlog(options) => backlog::run(programs, options)?,
         Scenario::Churn(options) => churn::run(programs, options)?,
     };
@@ -87,12 +95,15 @@ fn run(options: &Options) -> Result<()> {
 }
 
 impl Programs {
+    fn manifest(&self) -> Result<PathBuf> {
+        self.project.join("spin.toml").canonicalize().context("find spin.toml")
+    }
+
     /// The project's own manifest on so many replicas.
     fn system(&self, name: &str, replicas: usize) -> Result<SystemOptions> {
-        let manifest = self.project.join("spin.toml").canonicalize().context("find spin.toml")?;
         Ok(SystemOptions {
             project: self.project.clone(),
-            manifest,
+            manifest: self.manifest()?,
             directory: self.directory.join(name),
             daprd: self.daprd.clone(),
             kafka: self.kafka.clone(),

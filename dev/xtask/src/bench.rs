@@ -1,6 +1,7 @@
 //! `cargo xtask bench`
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Result;
 use stack::Launch;
@@ -15,7 +16,7 @@ use crate::steps::programs;
 /// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Scenarios: backlog, churn. `cargo xtask bench <scenario> --help` lists a scenario's options.\n\
+    after_help = "Scenarios: compare, backlog, churn. `cargo xtask bench <scenario> --help` lists a scenario's options.\n\
                   Each needs the machine for itself."
 )]
 pub(crate) struct Options {
@@ -33,21 +34,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let _lock = local::lock(&project, "bench")?;
     let programs = Progress::show(|progress| {
         let programs = programs::prepare(&project, progress, options.host)?;
-        const STEP: &str = "benchmark built";
-        progress.step(STEP, || {
-            // In the profile of the host, so that what they share is built once.
-            let build = Launch::new("cargo build", "cargo").args([
-                "build",
-                "--profile",
-                "host",
-                "--package",
-                "bench",
-            ]);
-            in_project(build, &project)
-                .log(project.fresh_log("bench.log"))
-                .on_line(progress.follow(STEP))
-                .run()
-        })?;
+        // In the profile of the host, so that what they share is built once.
+        build(&project, progress, "benchmark built", ["--profile", "host", "--package", "bench"])?;
+        build(&project, progress, "native peers built", ["--profile", "peer", "--package", "native"])?;
         Ok(programs)
     })?;
     Launch::new("cargo xtask bench", project.path("target/host/bench"))
@@ -60,8 +49,16 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         .arg("--kafka")
         .arg(&programs.libraries)
         .args(["--host", &programs.host.to_string()])
+        .arg("--native")
+        .arg(project.path("target/peer/taskcast-native"))
         .args(&options.scenario)
         .current_dir(project.path(""))
         .run()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn build(project: &Project, progress: &Arc<Progress>, step: &'static str, what: [&str; 4]) -> Result<()> {
+    let build = Launch::new("cargo build", "cargo").arg("build").args(what);
+    let build = in_project(build, project).log(project.fresh_log("bench.log")).on_line(progress.follow(step));
+    progress.step(step, || build.run())
 }

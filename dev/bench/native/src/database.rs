@@ -6,6 +6,7 @@ use shared::error::Error;
 use shared::task::{Task, Timestamp};
 use tokio_postgres::types::{FromSql, ToSql};
 use tokio_postgres::{Config, NoTls, Row};
+use uuid::Uuid;
 
 /// SQLSTATE foreign_key_violation.
 pub(crate) const FOREIGN_KEY_VIOLATION: &str = "23503";
@@ -110,8 +111,14 @@ impl<'a> Columns<'a> {
     }
 
     pub(crate) fn task(&mut self) -> Result<Task, Error> {
+        let id = self.next()?;
+        self.task_with(id)
+    }
+
+    /// A row that has everything but the id.
+    pub(crate) fn task_with(&mut self, id: Uuid) -> Result<Task, Error> {
         Ok(Task {
-            id: self.next()?,
+            id,
             title: self.next()?,
             completed: self.next()?,
             due_date: self.optional_instant()?,

@@ -7,7 +7,7 @@ use serde_json::json;
 use shared::error::Error;
 use shared::event::{Envelope, Topic};
 use shared::log::{self, Level};
-use shared::outbox::{Claim, ClaimSize, Outcome};
+use shared::outbox::{Claim, Outcome};
 use shared::task::Change;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -19,7 +19,8 @@ use crate::sidecar::{PUBLISH_TIMEOUT, Sidecar};
 use crate::store;
 
 /// That of taskcast's relay: here, too, nobody waits for a claim to be read.
-const CLAIM: ClaimSize = ClaimSize { users: 256, changes: 32 };
+const USERS: i64 = 256;
+const CHANGES: i64 = 32;
 
 /// How often the outbox is drained when no request asks for it: the schedule of taskcast's cron binding.
 const TICK: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ async fn drain(database: &Database, sidecar: &Sidecar) -> Result<(), Error> {
 
 /// One claim, published and settled. Returns whether there may be more.
 async fn pass(database: &Database, sidecar: &Sidecar) -> Result<bool, Error> {
-    let claims = store::claim_changes(database, CLAIM, LEASE).await?;
+    let claims = store::claim_changes(database, USERS, CHANGES, LEASE).await?;
     if claims.is_empty() {
         return Ok(false);
     }
@@ -72,7 +73,7 @@ async fn pass(database: &Database, sidecar: &Sidecar) -> Result<bool, Error> {
         .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
         .collect();
     let claimable = store::settle_changes(database, &outcomes).await?;
-    Ok(claimable || claims.len() as i64 == CLAIM.users)
+    Ok(claimable || claims.len() as i64 == USERS)
 }
 
 /// How far a user got on one topic.

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use shared::error::Error;
-use shared::outbox::{Claim, ClaimSize, Outcome};
-use shared::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
+use shared::outbox::{Claim, Outcome};
+use shared::store::StoredChange;
+use shared::task::{Action, NewTask, Task, TaskPatch, Timestamp, Title};
 use shared::trace::Trace;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use crate::database::{Columns, Database, FOREIGN_KEY_VIOLATION, Refusal};
@@ -50,7 +52,19 @@ pub(crate) async fn create_task(
         .query(sql, &[&id, &user, &title, &due_date, correlation_id, traceparent, tracestate])
         .await
         .map_err(creation_refused)?;
-    Columns::of(rows.first().ok_or_else(|| Error::Internal("an insert returned no row".into()))?).task()
+    let created_at = Columns::of(only(&rows)?).instant()?;
+    Ok(Task {
+        id,
+        title: new.title.as_str().to_owned(),
+        completed: false,
+        due_date: new.due_date,
+        created_at,
+        updated_at: created_at,
+    })
+}
+
+fn only(rows: &[Row]) -> Result<&Row, Error> {
+    rows.first().ok_or_else(|| Error::Internal("a statement returned no row".into()))
 }
 
 /// Says so when it is the user who is missing.
@@ -95,7 +109,7 @@ pub(crate) async fn update_task(
         )
         .await?;
     match rows.first() {
-        Some(row) => Columns::of(row).task(),
+        Some(row) => Columns::of(row).task_with(task),
         None => Err(why_not_changed(database, user, task).await),
     }
 }
@@ -112,9 +126,9 @@ pub(crate) async fn delete_task(
     let sql = include_str!("../../../../components/shared/src/sql/delete_task.sql");
     let Trace { correlation_id, traceparent, tracestate } = trace;
     let rows = database.query(sql, &[&task, &user, correlation_id, traceparent, tracestate]).await?;
-    match rows.is_empty() {
-        false => Ok(()),
-        true => Err(why_not_changed(database, user, task).await),
+    match Columns::of(only(&rows)?).next()? {
+        true => Ok(()),
+        false => Err(why_not_changed(database, user, task).await),
     }
 }
 
@@ -124,65 +138,33 @@ pub(crate) async fn why_not_changed(database: &Database, user: Uuid, task: Uuid)
     find_task(database, user, task).await.err().unwrap_or(Error::TaskNotFound)
 }
 
-/// Leases users who have something to deliver, with their next changes.
+/// Leases users who have something to deliver, those first who have waited longest, with their next changes.
 pub(crate) async fn claim_changes(
     database: &Database,
-    size: ClaimSize,
+    users: i64,
+    changes: i64,
     lease: Duration,
 ) -> Result<Vec<Claim>, Error> {
     let sql = include_str!("../../../../components/shared/src/sql/claim_changes.sql");
-    let lease = lease.as_millis() as i64;
-    let mut claims: Vec<Claim> = Vec::new();
-    for row in database.query(sql, &[&size.users, &size.changes, &lease]).await? {
-        let (claim, change) = claim(&mut Columns::of(&row))?;
-        match claims.last_mut() {
-            Some(last) if last.user_id == claim.user_id => last.changes.extend(change),
-            _ => claims.push(Claim { changes: change.into_iter().collect(), ..claim }),
-        }
-    }
-    Ok(claims)
+    let (named, lease): (&[&str], _) = (&[], lease.as_millis() as i64);
+    let rows = database.query(sql, &[&named, &users, &changes, &lease]).await?;
+    rows.iter().map(|row| claim(&mut Columns::of(row))).collect()
 }
 
-/// A lease and the change that came with it: a user may be leased who has no change to show.
-fn claim(columns: &mut Columns<'_>) -> Result<(Claim, Option<Change>), Error> {
-    let claim = Claim {
-        user_id: columns.next()?,
+fn claim(columns: &mut Columns<'_>) -> Result<Claim, Error> {
+    let user_id = columns.next()?;
+    Ok(Claim {
+        user_id,
         lease_token: columns.next()?,
         delivered: [columns.next()?, columns.next()?, columns.next()?],
         attempts: columns.next()?,
         waiting_topics: columns.next()?,
-        changes: Vec::new(),
-    };
-    let change = match columns.next::<Option<i64>>()? {
-        Some(sequence) => Some(change(columns, claim.user_id, sequence)?),
-        None => None,
-    };
-    Ok((claim, change))
-}
-
-fn change(columns: &mut Columns<'_>, user_id: Uuid, sequence: i64) -> Result<Change, Error> {
-    Ok(Change {
-        user_id,
-        sequence,
-        task_id: columns.next()?,
-        action: action(columns.next()?)?,
-        title: columns.next()?,
-        completed: columns.next()?,
-        due_date: columns.optional_instant()?,
-        title_changed: columns.next()?,
-        completed_changed: columns.next()?,
-        due_date_changed: columns.next()?,
-        changed_at: columns.instant()?,
-        trace: Trace {
-            correlation_id: columns.next()?,
-            traceparent: columns.next()?,
-            tracestate: columns.next()?,
-        },
+        changes: serde_json::from_str::<Vec<StoredChange>>(columns.next()?)
+            .map_err(|error| Error::Internal(format!("reading a change: {error}")))?
+            .into_iter()
+            .map(|change| change.of(user_id))
+            .collect::<Result<_, _>>()?,
     })
-}
-
-fn action(word: &str) -> Result<Action, Error> {
-    Action::parse(word).ok_or_else(|| Error::Internal(format!("{word:?} is not an action")))
 }
 
 /// Records what was delivered, drops what has reached every topic, and ends the leases. Returns whether one of the users
@@ -216,7 +198,7 @@ pub(crate) async fn settle_changes(database: &Database, outcomes: &[Outcome]) ->
             ],
         )
         .await?;
-    Columns::of(rows.first().ok_or_else(|| Error::Internal("settling returned no row".into()))?).next()
+    Ok(!rows.is_empty())
 }
 
 /// Asks the database for nothing, to see whether it answers.
