@@ -2,8 +2,9 @@
 -- so that PostgreSQL would plan it anew for every request, which took ten times as long as running it. Each is still one
 -- statement of its caller's: it happens as a whole or not at all.
 --
--- Their plans are kept for as long as a session, and a session may have begun when the tables were empty: `enable_seqscan`
--- is off so that no plan of that time reads a whole table later.
+-- Their plans are made once per session, for any values (`plan_cache_mode`): PostgreSQL would go on planning for the values
+-- at hand, which takes longer than claiming does. A session may have begun when the tables were empty, so `enable_seqscan`
+-- is off: no plan of that time reads a whole table later.
 
 -- Creates a task and records the change. Returns the instant of the change, in microseconds.
 create function create_task(
@@ -30,7 +31,7 @@ create function update_task(
     sets_due_date boolean, new_due_date bigint,
     correlation_id text, traceparent text, tracestate text
 ) returns table (title text, completed boolean, due_date bigint, created_at bigint, updated_at bigint)
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     before     tasks;
@@ -65,7 +66,7 @@ $$;
 -- Deletes a task of its owner's and records the change. False when the owner has no such task.
 create function delete_task(
     of_task uuid, owner uuid, correlation_id text, traceparent text, tracestate text
-) returns boolean language plpgsql set enable_seqscan = off as $$
+) returns boolean language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
     gone tasks;
 begin
@@ -88,7 +89,7 @@ create function claim_changes(these_users text[], longest_waiting bigint, most_c
 returns table (
     user_id uuid, lease_token bigint, task_events bigint, task_updates bigint, reminders bigint,
     attempts integer, waiting_topics integer, changes text
-) language plpgsql set enable_seqscan = off as $$
+) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     lease constant interval := lease_ms * interval '1 millisecond';
@@ -150,7 +151,7 @@ create function settle_changes(
     users text[], tokens bigint[], events bigint[], updates bigint[], reminds bigint[],
     blocked integer[], retries_after bigint[],
     parked_users text[], parked_sequences bigint[], parked_topics text[], parked_errors text[]
-) returns setof uuid language plpgsql set enable_seqscan = off as $$
+) returns setof uuid language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     return query

@@ -37,6 +37,9 @@ const CHANGES_PER_DELIVERY: usize = 2;
 const RATE: u32 = 100;
 const TIMED: Duration = Duration::from_secs(20);
 
+/// How long what callers have done may take to be delivered.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+
 /// The arguments of `bench churn`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -91,8 +94,11 @@ impl Bench {
         Ok(())
     }
 
-    fn churn(&self, options: &Options, changes: u64) -> Result<()> {
+    /// Without a sidecar, and so without a relay that would have a share in it.
+    fn churn(&mut self, options: &Options, changes: u64) -> Result<()> {
         println!("recording and delivering {changes} changes");
+        self.system.drain(DRAIN_LIMIT)?.context("the outbox did not drain before the churn")?;
+        self.system.kill_sidecar(0)?;
         let started = Instant::now();
         let url = self.system.database_url().to_owned();
         self.runtime
@@ -106,9 +112,12 @@ impl Bench {
                 while let Some(worker) = workers.join_next().await {
                     worker.context("a session failed")??;
                 }
-                Ok(())
+                anyhow::Ok(())
             })
-            .inspect(|()| println!("  {:.0} per second", as_f64(changes) / started.elapsed().as_secs_f64()))
+            .inspect(|()| {
+                println!("  {:.0} per second", as_f64(changes) / started.elapsed().as_secs_f64())
+            })?;
+        self.system.start_sidecar(0)
     }
 }
 
