@@ -58,7 +58,8 @@ begin
         set title = after.title, completed = after.completed, due_date = after.due_date, updated_at = changed_at
         where id = of_task;
     end if;
-    return query select after.title, after.completed, to_micros(after.due_date), to_micros(after.created_at),
+    -- An installation that upgrades has titles of another type.
+    return query select after.title::text, after.completed, to_micros(after.due_date), to_micros(after.created_at),
                         to_micros(after.updated_at);
 end
 $$;
@@ -83,16 +84,18 @@ $$;
 
 -- Leases users who have something to deliver, and returns each with the next changes, in sequence, as one JSON text: a
 -- component reads row by row, and each row costs more than parsing its share of a text.
--- These users (for a route), or so many of those who have waited longest (for the relay); so many changes of each; the
--- lease in milliseconds.
-create function claim_changes(these_users text[], longest_waiting bigint, most_changes bigint, lease_ms bigint)
-returns table (
+-- These users, and so many others: those who have waited longest, but of them only who has not waited longer than so many
+-- milliseconds (null: however long). So many changes of each; the lease in milliseconds.
+create function claim_changes(
+    these_users text[], others bigint, waiting_at_most_ms bigint, most_changes bigint, lease_ms bigint
+) returns table (
     user_id uuid, lease_token bigint, task_events bigint, task_updates bigint, reminders bigint,
     attempts integer, waiting_topics integer, changes text
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     lease constant interval := lease_ms * interval '1 millisecond';
+    waiting_since constant timestamptz := coalesce(now() - waiting_at_most_ms * interval '1 millisecond', '-infinity');
 begin
     return query
     with named as (
@@ -104,9 +107,9 @@ begin
     ), longest as (
         select user_id
         from user_streams
-        where claimable_at <= now()
+        where claimable_at between waiting_since and now() and user_id <> all(these_users::uuid[])
         order by claimable_at
-        limit longest_waiting
+        limit others
         for update skip locked
     ), leased as (
         update user_streams as stream
@@ -180,7 +183,17 @@ begin
                     case when outcome.blocked_topics & 1 = 0 then outcome.task_events end,
                     case when outcome.blocked_topics & 2 = 0 then outcome.task_updates end,
                     case when outcome.blocked_topics & 4 = 0 then outcome.reminders end) < last_sequence
-                then clock_timestamp()
+                -- As old as what waits, so that nobody is taken for new who is not.
+                then (
+                    select changed_at
+                    from task_changes
+                    where task_changes.user_id = stream.user_id
+                      and task_changes.sequence > least(
+                          case when outcome.blocked_topics & 1 = 0 then outcome.task_events end,
+                          case when outcome.blocked_topics & 2 = 0 then outcome.task_updates end,
+                          case when outcome.blocked_topics & 4 = 0 then outcome.reminders end)
+                    order by task_changes.sequence
+                    limit 1)
                 when outcome.blocked_topics <> 0
                 then coalesce(clock_timestamp() + retry_after * interval '1 millisecond', retry_at)
             end

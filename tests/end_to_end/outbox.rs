@@ -98,7 +98,7 @@ async fn a_request_delivers_its_own_users_changes_and_leaves_a_backlog_to_the_re
     stub.wait_attempts(2 * waiting.len()).await;
     stub.behave(Behaviour::accept());
     app.database
-        .execute("UPDATE user_streams SET claimable_at = now(), retry_at = NULL, blocked_topics = 0")
+        .execute("UPDATE user_streams SET claimable_at = now() - interval '5 s', retry_at = NULL, blocked_topics = 0")
         .await;
     let user = app.user();
     user.create("Goes out at once").await;

@@ -25,8 +25,10 @@ use crate::task::Change;
 pub struct Wanted {
     /// These users, as far as they have something to deliver and nobody else has leased them.
     pub users: Vec<Uuid>,
-    /// Besides, so many of whomever, those first who have waited longest.
+    /// And so many others, those first who have waited longest.
     pub others: i64,
+    /// Only those others who have waited no longer than this.
+    pub waiting_at_most: Option<Duration>,
     /// How many changes of each user.
     pub changes: i64,
 }
@@ -37,6 +39,9 @@ const USERS_BESIDE_REQUESTS: usize = 16;
 
 /// How many changes of each of them.
 const CHANGES_BESIDE_REQUESTS: i64 = 8;
+
+/// Who has waited for longer than this is no neighbour's request of the moment but a backlog, which is the relay's.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// How many users the relay takes at a time. It serves nobody who waits.
 const USERS_OF_RELAY: i64 = 256;
@@ -124,9 +129,9 @@ thread_local! {
 
 /// Delivers what a user has just committed. Never fails: what can't be delivered stays for the relay.
 ///
-/// The requests of an instance share one drain. One that finds it running leaves its user to it, so that under load
-/// claims grow and publishing turns into bulk calls by itself. A drain delivers for these users alone: whatever the size
-/// of a backlog, requests have no share in it, and what was changed now does not wait behind it.
+/// The requests of an instance share one drain. One that finds it running leaves its user to it; and a drain takes along
+/// what other instances' requests have just committed. So under load claims grow, and publishing turns into bulk calls by
+/// itself. Whatever the size of a backlog, requests have no share in it, and what was changed now does not wait behind it.
 pub async fn drain(user: Uuid) {
     want(user);
     let Some(_running) = Running::begin(&DRAINING) else { return };
@@ -135,7 +140,10 @@ pub async fn drain(user: Uuid) {
         if users.is_empty() {
             return;
         }
-        match pass(Wanted { users, others: 0, changes: CHANGES_BESIDE_REQUESTS }).await {
+        let others = USERS_BESIDE_REQUESTS.saturating_sub(users.len()) as i64;
+        let wanted =
+            Wanted { users, others, waiting_at_most: Some(MOMENT), changes: CHANGES_BESIDE_REQUESTS };
+        match pass(wanted).await {
             Ok(passed) => passed.unfinished.into_iter().for_each(want),
             Err(error) => {
                 return log::write(Level::Error, "drain stopped", json!({"error": error.to_string()}));
@@ -165,10 +173,15 @@ pub async fn relay(limit: Duration) -> Result<usize, Error> {
     publish_requeued().await?;
     let mut changes = 0;
     loop {
-        let wanted = Wanted { users: Vec::new(), others: USERS_OF_RELAY, changes: CHANGES_OF_RELAY };
+        let wanted = Wanted {
+            users: Vec::new(),
+            others: USERS_OF_RELAY,
+            waiting_at_most: None,
+            changes: CHANGES_OF_RELAY,
+        };
         let passed = pass(wanted).await?;
         changes += passed.changes;
-        let more = passed.users == USERS_OF_RELAY || !passed.unfinished.is_empty();
+        let more = passed.users == USERS_OF_RELAY || passed.more;
         if !more || Instant::now() >= deadline {
             return Ok(changes);
         }
@@ -197,7 +210,10 @@ struct Passed {
     users: i64,
     /// How many of their changes.
     changes: usize,
-    /// The users who have more to deliver and can be claimed again at once.
+    /// Whether one of them has more to deliver and can be claimed again at once.
+    more: bool,
+    /// Those of them whom this drain has to go on with: it was asked for them, or what they have more came meanwhile, and
+    /// whoever brought it found them leased.
     unfinished: Vec<Uuid>,
 }
 
@@ -206,7 +222,7 @@ async fn pass(wanted: Wanted) -> Result<Passed, Error> {
     let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
     let claims = store::claim_changes(&wanted, lease(sidecar)).await?;
     if claims.is_empty() {
-        return Ok(Passed { users: 0, changes: 0, unfinished: Vec::new() });
+        return Ok(Passed { users: 0, changes: 0, more: false, unfinished: Vec::new() });
     }
     #[cfg(feature = "faults")]
     crate::faults::hold_if(crate::faults::BEFORE_PUBLISH).await;
@@ -225,9 +241,14 @@ async fn pass(wanted: Wanted) -> Result<Passed, Error> {
         .zip(progress)
         .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
         .collect();
-    let unfinished = store::settle_changes(&outcomes).await?;
+    let mut unfinished = store::settle_changes(&outcomes).await?;
+    let more = !unfinished.is_empty();
+    let took_all = |claim: &Claim| (claim.changes.len() as i64) < wanted.changes;
+    let all_taken: Vec<Uuid> =
+        claims.iter().filter(|claim| took_all(claim)).map(|claim| claim.user_id).collect();
+    unfinished.retain(|user| wanted.users.contains(user) || all_taken.contains(user));
     let changes = claims.iter().map(|claim| claim.changes.len()).sum();
-    Ok(Passed { users: claims.len() as i64, changes, unfinished })
+    Ok(Passed { users: claims.len() as i64, changes, more, unfinished })
 }
 
 /// Longer than claiming, publishing and settling can take together, so that no lease runs out under a live publisher.

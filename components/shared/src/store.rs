@@ -122,6 +122,7 @@ pub async fn claim_changes(wanted: &Wanted, lease: Duration) -> Result<Vec<Claim
     let parameters = vec![
         texts(&wanted.users, Uuid::to_string),
         int(wanted.others),
+        wanted.waiting_at_most.map_or(ParameterValue::DbNull, milliseconds),
         int(wanted.changes),
         milliseconds(lease),
     ];

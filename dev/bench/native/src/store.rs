@@ -146,8 +146,8 @@ pub(crate) async fn claim_changes(
     lease: Duration,
 ) -> Result<Vec<Claim>, Error> {
     let sql = include_str!("../../../../components/shared/src/sql/claim_changes.sql");
-    let (named, lease): (&[&str], _) = (&[], lease.as_millis() as i64);
-    let rows = database.query(sql, &[&named, &users, &changes, &lease]).await?;
+    let (named, waiting, lease): (&[&str], Option<i64>, _) = (&[], None, lease.as_millis() as i64);
+    let rows = database.query(sql, &[&named, &users, &waiting, &changes, &lease]).await?;
     rows.iter().map(|row| claim(&mut Columns::of(row))).collect()
 }
 
