@@ -89,7 +89,7 @@ $$;
 create function claim_changes(
     these_users text[], others bigint, waiting_at_most_ms bigint, most_changes bigint, lease_ms bigint
 ) returns table (
-    user_id uuid, lease_token bigint, task_events bigint, task_updates bigint, reminders bigint,
+    user_id uuid, lease_token bigint, last_sequence bigint, task_events bigint, task_updates bigint, reminders bigint,
     attempts integer, waiting_topics integer, changes text
 ) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
@@ -118,10 +118,11 @@ begin
             claimable_at = clock_timestamp() + lease
         from (select user_id from named union all select user_id from longest) as candidates
         where stream.user_id = candidates.user_id
-        returning stream.user_id, lease_token, task_events, task_updates, reminders, attempts,
+        returning stream.user_id, lease_token, last_sequence, task_events, task_updates, reminders, attempts,
                   case when retry_at > clock_timestamp() then blocked_topics else 0 end as waiting_topics
     )
-    select leased.user_id, lease_token, task_events, task_updates, reminders, attempts, waiting_topics, next.changes
+    select leased.user_id, lease_token, last_sequence, task_events, task_updates, reminders, attempts, waiting_topics,
+           next.changes
     from leased
     cross join lateral (
         select coalesce(json_agg(change order by change.sequence), '[]')::text as changes
@@ -149,12 +150,12 @@ $$;
 -- One entry per user in each array: user, lease token, delivered up to on task-events, task-updates and reminders,
 -- blocked topics, milliseconds until they may be tried again (null: as it was).
 -- One entry per event that was refused for good: user, sequence, topic, why.
--- Returns the users who have more to deliver and can be claimed again at once.
+-- Returns the users who have more to deliver and can be claimed again at once, each with the newest sequence number.
 create function settle_changes(
     users text[], tokens bigint[], events bigint[], updates bigint[], reminds bigint[],
     blocked integer[], retries_after bigint[],
     parked_users text[], parked_sequences bigint[], parked_topics text[], parked_errors text[]
-) returns setof uuid language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
+) returns table (user_id uuid, last_sequence bigint) language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     return query
@@ -199,7 +200,8 @@ begin
             end
         from outcome
         where stream.user_id = outcome.user_id and stream.lease_token = outcome.lease_token
-        returning stream.user_id, least(stream.task_events, stream.task_updates, stream.reminders) as delivered,
+        returning stream.user_id, last_sequence,
+                  least(stream.task_events, stream.task_updates, stream.reminders) as delivered,
                   claimable_at <= clock_timestamp() as claimable
     ), parked as (
         insert into parked_events (
@@ -216,7 +218,7 @@ begin
         using settled
         where task_changes.user_id = settled.user_id and task_changes.sequence <= settled.delivered
     )
-    select user_id
+    select user_id, last_sequence
     from settled
     where claimable;
 end

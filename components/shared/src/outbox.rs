@@ -71,6 +71,8 @@ pub struct Claim {
     pub user_id: Uuid,
     /// The fencing token of the lease.
     pub lease_token: i64,
+    /// The sequence number of the user's newest change, which may not be among [`Claim::changes`].
+    pub last_sequence: i64,
     /// By topic: the sequence number up to which everything is delivered.
     pub delivered: [i64; 3],
     /// How often publishing failed in a row.
@@ -212,8 +214,8 @@ struct Passed {
     changes: usize,
     /// Whether one of them has more to deliver and can be claimed again at once.
     more: bool,
-    /// Those of them whom this drain has to go on with: it was asked for them, or what they have more came meanwhile, and
-    /// whoever brought it found them leased.
+    /// Those of them whom this drain has to go on with: it was asked for them, or more came meanwhile, and whoever brought
+    /// it found them leased.
     unfinished: Vec<Uuid>,
 }
 
@@ -241,12 +243,16 @@ async fn pass(wanted: Wanted) -> Result<Passed, Error> {
         .zip(progress)
         .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
         .collect();
-    let mut unfinished = store::settle_changes(&outcomes).await?;
+    let unfinished = store::settle_changes(&outcomes).await?;
     let more = !unfinished.is_empty();
-    let took_all = |claim: &Claim| (claim.changes.len() as i64) < wanted.changes;
-    let all_taken: Vec<Uuid> =
-        claims.iter().filter(|claim| took_all(claim)).map(|claim| claim.user_id).collect();
-    unfinished.retain(|user| wanted.users.contains(user) || all_taken.contains(user));
+    let came_meanwhile = |user: Uuid, last_sequence: i64| {
+        claims.iter().any(|claim| claim.user_id == user && claim.last_sequence < last_sequence)
+    };
+    let unfinished = unfinished
+        .into_iter()
+        .filter(|(user, last_sequence)| wanted.users.contains(user) || came_meanwhile(*user, *last_sequence))
+        .map(|(user, _)| user)
+        .collect();
     let changes = claims.iter().map(|claim| claim.changes.len()).sum();
     Ok(Passed { users: claims.len() as i64, changes, more, unfinished })
 }
@@ -443,7 +449,15 @@ mod tests {
     }
 
     fn claim(delivered: [i64; 3], waiting_topics: i32, changes: Vec<Change>) -> Claim {
-        Claim { user_id: Uuid::nil(), lease_token: 1, delivered, attempts: 0, waiting_topics, changes }
+        Claim {
+            user_id: Uuid::nil(),
+            lease_token: 1,
+            last_sequence: 9,
+            delivered,
+            attempts: 0,
+            waiting_topics,
+            changes,
+        }
     }
 
     #[test]

@@ -131,8 +131,8 @@ pub async fn claim_changes(wanted: &Wanted, lease: Duration) -> Result<Vec<Claim
 }
 
 /// Records what was delivered, drops what has reached every topic, and ends the leases. Returns the users who have more
-/// to deliver and can be claimed again at once.
-pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Vec<Uuid>, Error> {
+/// to deliver and can be claimed again at once, each with the number of the newest change.
+pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Vec<(Uuid, i64)>, Error> {
     let parked: Vec<_> = outcomes
         .iter()
         .flat_map(|outcome| outcome.parked.iter().map(|parked| (outcome.user_id, parked)))
@@ -151,7 +151,7 @@ pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Vec<Uuid>, Error> {
         texts(&parked, |(_, parked)| parked.error.clone()),
     ];
     let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
-    rows.into_iter().map(|mut row| row.next()).collect()
+    rows.into_iter().map(|mut row| Ok((row.next()?, row.next()?))).collect()
 }
 
 /// Leases at most `limit` parked events that are to be tried again.
@@ -277,6 +277,7 @@ impl Row {
         Ok(Claim {
             user_id,
             lease_token: self.next()?,
+            last_sequence: self.next()?,
             delivered: [self.next()?, self.next()?, self.next()?],
             attempts: self.next()?,
             waiting_topics: self.next()?,

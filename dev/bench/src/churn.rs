@@ -147,7 +147,7 @@ async fn deliver(client: &Client, claim: &Statement, settle: &Statement, names: 
     let (others, waiting, changes, lease) = (0_i64, None::<i64>, 32_i64, 14_000_i64);
     let mut claimed = Claimed::default();
     for row in client.query(claim, &[&names, &others, &waiting, &changes, &lease]).await? {
-        let changes: Vec<Value> = serde_json::from_str(row.try_get(7)?)?;
+        let changes: Vec<Value> = serde_json::from_str(row.try_get(8)?)?;
         let last = changes.last().and_then(|change| change.get("sequence")?.as_i64());
         claimed.users.push(row.try_get::<_, Uuid>(0)?.to_string());
         claimed.tokens.push(row.try_get(1)?);

@@ -74,7 +74,7 @@ enum Scenario {
 }
 
 fn main() -> ExitCode {
-    match listen_for_signals().and_then(|()| run(&Options::parse())) {
+    match stack::interrupt::listen().and_then(|()| run(&Options::parse())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) if stack::interrupt::requested() => ExitCode::from(130),
         Err(error) => {
@@ -125,13 +125,4 @@ async fn connect(database_url: &str) -> Result<tokio_postgres::Client> {
     // It ends with its client; why it ended shows at the next query.
     tokio::spawn(async move { connection.await.ok() });
     Ok(client)
-}
-
-/// A signal sets the flag that every wait looks at, so that everything started is ended.
-fn listen_for_signals() -> Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, stack::interrupt::flag())?;
-    }
-    Ok(())
 }

@@ -81,7 +81,7 @@ pub(crate) struct Options {
 }
 
 fn main() -> ExitCode {
-    match listen_for_signals().and_then(|()| run(&Options::parse())) {
+    match stack::interrupt::listen().and_then(|()| run(&Options::parse())) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(_) if stack::interrupt::requested() => ExitCode::from(130),
@@ -116,13 +116,4 @@ fn run(options: &Options) -> Result<bool> {
     let delivery = delivery::check(&mutations, &events, &system.streams()?, &timeline.baseline());
     let service = service::check(&mutations, &timeline, !options.untimed);
     Ok(Report { mutations: &mutations, timeline: &timeline, drained, delivery, observed, service }.print())
-}
-
-/// A signal sets the flag that every wait looks at, so that everything started is ended.
-fn listen_for_signals() -> Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, stack::interrupt::flag())?;
-    }
-    Ok(())
 }

@@ -47,7 +47,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match listen_for_signals().and_then(|()| run(Cli::parse().command)) {
+    match stack::interrupt::listen().and_then(|()| run(Cli::parse().command)) {
         Ok(code) => code,
         // A signal is an answer, not an error, but whoever called must see that the work is not done.
         Err(_) if stack::interrupt::requested() => ExitCode::from(130),
@@ -67,13 +67,4 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Token(options) => token::run(&options),
         Command::Outbox(options) => outbox::run(&options),
     }
-}
-
-/// Ctrl-C, SIGTERM and a closed terminal set a flag which every wait looks at, so that what was started is ended.
-fn listen_for_signals() -> Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register(signal, stack::interrupt::flag())?;
-    }
-    Ok(())
 }

@@ -156,6 +156,7 @@ fn claim(columns: &mut Columns<'_>) -> Result<Claim, Error> {
     Ok(Claim {
         user_id,
         lease_token: columns.next()?,
+        last_sequence: columns.next()?,
         delivered: [columns.next()?, columns.next()?, columns.next()?],
         attempts: columns.next()?,
         waiting_topics: columns.next()?,
