@@ -133,6 +133,7 @@ impl<'a> Parts<'a> {
             app_token: Some(APP_TOKEN.to_owned()),
             log: self.directory.join(name).join("daprd.log"),
             on_log: None,
+            yielding: false,
         })?;
         Ok(Peer { name, service, sidecar, port })
     }

@@ -60,6 +60,7 @@ impl Observer {
         let consumer = Launch::new("the sample consumer", program)
             .args(["--database-url", &database_url, "--port", &port.to_string()])
             .log(&log)
+            .yielding()
             .start()?;
         consumer.wait_until(Duration::from_secs(30), || probe::accepts(port))?;
         let sidecar = Sidecar::start(SidecarOptions {
@@ -72,6 +73,7 @@ impl Observer {
             app_token: None,
             log: directory.join("daprd.log"),
             on_log: None,
+            yielding: true,
         })?;
         Ok(Self { _sidecar: sidecar, _consumer: consumer, database_url, log })
     }

@@ -27,6 +27,8 @@ pub struct SidecarOptions<'a> {
     pub log: PathBuf,
     /// Called with each line of its output.
     pub on_log: Option<OnLine>,
+    /// Whether others go first where the processor is short: a consumer's sidecar has machines of its own.
+    pub yielding: bool,
 }
 
 /// A running sidecar.
@@ -76,5 +78,6 @@ fn launch(options: SidecarOptions<'_>) -> Result<Launch> {
             None => launch.env_remove(name),
         };
     }
-    Ok(launch.log(options.log).on_line(options.on_log))
+    let launch = launch.log(options.log).on_line(options.on_log);
+    Ok(if options.yielding { launch.yielding() } else { launch })
 }

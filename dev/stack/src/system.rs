@@ -185,6 +185,7 @@ impl System {
             app_token: Some(APP_TOKEN.to_owned()),
             log: self.options.directory.join(format!("daprd-{number}.log")),
             on_log: None,
+            yielding: false,
         })?;
         self.replica_mut(number)?.sidecar = Some(sidecar);
         Ok(())

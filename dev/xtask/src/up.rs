@@ -238,6 +238,7 @@ fn start_sidecar(
         app_token: Some(app_token.to_owned()),
         log: project.fresh_log("daprd.log"),
         on_log: None,
+        yielding: false,
     };
     let sidecar = progress.step("Dapr sidecar started", || Sidecar::start(options))?;
     Ok((Some(subscriber), Some(sidecar)))

@@ -137,6 +137,7 @@ fn start(
         app_token: app_token.map(str::to_owned),
         log: directory.join("daprd.log"),
         on_log: None,
+        yielding: false,
     })
     .expect("start daprd")
 }
