@@ -3,11 +3,10 @@
 //! interleaved, so that whatever else the machine does meets all of them.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::json;
 use stack::resources::Deliver;
 use stack::system::{APP_TOKEN, SECRET};
@@ -98,10 +97,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Report> {
 
 impl<'a> Parts<'a> {
     fn start(programs: &'a Programs, directory: &'a Path) -> Result<Self> {
-        stack::postgres::remove(&directory.join("postgres"))?;
-        if directory.exists() {
-            fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
-        }
+        stack::system::clear(directory)?;
         let postgres = Postgres::start(&directory.join("postgres"), free_port()?)?;
         let options = KafkaOptions {
             libraries: programs.kafka.clone(),

@@ -303,7 +303,8 @@ impl Replica {
     }
 }
 
-fn clear(directory: &Path) -> Result<()> {
+/// Makes this an empty directory; a cluster in its `postgres` is deleted with its data, wherever that is.
+pub fn clear(directory: &Path) -> Result<()> {
     crate::postgres::remove(&directory.join("postgres"))?;
     if directory.exists() {
         fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
