@@ -25,10 +25,10 @@ fn manifest() -> PathBuf {
     manifest
 }
 
-/// `file` ends with a quotation mark. The fault-injection build is a debug build.
+/// `file` ends with a quotation mark. The components with faults are built in a profile of their own.
 fn built(target: &Path, file: &str) -> String {
     let faulty = ["tasks.wasm\"", "task.wasm\""].contains(&file);
-    let path = target.join(if faulty { "debug" } else { "release" }).join(file);
+    let path = target.join(if faulty { "faults" } else { "release" }).join(file);
     assert!(
         Path::new(path.to_str().unwrap().trim_end_matches('"')).exists(),
         "{path:?}: run `cargo xtask test`"

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 pub(crate) fn write(project: &Path, directory: &Path) -> Result<PathBuf> {
     let text = fs::read_to_string(project.join("spin.toml")).context("read spin.toml")?;
     let target = project.join("target/wasm32-wasip2");
-    let (release, faulty) = (target.join("release"), target.join("debug/tasks.wasm"));
+    let (release, faulty) = (target.join("release"), target.join("faults/tasks.wasm"));
     let text = text
         .replace("\"target/wasm32-wasip2/release/tasks.wasm\"", &format!("\"{}\"", faulty.display()))
         .replace("\"target/wasm32-wasip2/release", &format!("\"{}", release.display()));

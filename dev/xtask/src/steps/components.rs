@@ -15,11 +15,11 @@ pub(crate) fn build(project: &Project, progress: &Arc<Progress>) -> Result<()> {
     progress.step(STEP, || cargo(project, progress, STEP, &packages).arg("--release").run())
 }
 
-/// Builds the components with the faults that tests provoke, unoptimised, beside the release build.
+/// Builds the components with the faults that tests provoke, in a profile of their own beside the release build.
 pub(crate) fn build_with_faults(project: &Project, progress: &Arc<Progress>) -> Result<()> {
     const STEP: &str = "components with faults built";
     let packages = ["tasks".to_owned(), "task".to_owned()];
-    progress.step(STEP, || cargo(project, progress, STEP, &packages).args(["--features", "faults"]).run())
+    progress.step(STEP, || cargo(project, progress, STEP, &packages).args(["--profile", "faults", "--features", "faults"]).run())
 }
 
 fn cargo(project: &Project, progress: &Arc<Progress>, step: &'static str, packages: &[String]) -> Launch {
