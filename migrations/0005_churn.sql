@@ -63,20 +63,22 @@ create or replace function claim_changes(
 #variable_conflict use_column
 declare
     lease constant interval := lease_ms * interval '1 millisecond';
-    waiting_since constant timestamptz := coalesce(now() - waiting_at_most_ms * interval '1 millisecond', '-infinity');
+    -- Not now(): the same transaction may claim once more, and must see who has committed meanwhile.
+    at constant timestamptz := clock_timestamp();
+    waiting_since constant timestamptz := coalesce(at - waiting_at_most_ms * interval '1 millisecond', '-infinity');
 begin
     return query
     with named as (
         select user_id
         from user_streams
         -- coalesce() keeps the index of all waiting users out of it: these few are found by their key.
-        where user_id = any(these_users::uuid[]) and coalesce(claimable_at <= now(), false)
-          and coalesce(lease_until <= now(), true)
+        where user_id = any(these_users::uuid[]) and coalesce(claimable_at <= at, false)
+          and coalesce(lease_until <= at, true)
         for update skip locked
     ), longest as (
         select user_id
         from user_streams
-        where claimable_at between waiting_since and now() and coalesce(lease_until <= now(), true)
+        where claimable_at between waiting_since and at and coalesce(lease_until <= at, true)
           and user_id <> all(these_users::uuid[])
         order by claimable_at
         limit others

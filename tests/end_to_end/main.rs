@@ -23,6 +23,8 @@ mod database_faults;
 #[cfg(test)]
 mod disconnects;
 #[cfg(test)]
+mod drains;
+#[cfg(test)]
 mod errors;
 #[cfg(test)]
 mod events;

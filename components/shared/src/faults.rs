@@ -34,6 +34,11 @@ pub fn inject(headers: &HeaderMap) {
     }
 }
 
+/// Whether a fault waits for this instance's drain, which therefore must not be left to another.
+pub fn awaits_drain() -> bool {
+    HOLD.get().is_some()
+}
+
 /// Never returns when this is the point that was asked for: the test kills the host meanwhile.
 pub async fn hold_if(point: &str) {
     while HOLD.get() == Some(point) {

@@ -17,7 +17,7 @@ use crate::auth::{self, Token};
 use crate::config;
 use crate::error::Error;
 use crate::log::{self, Level};
-use crate::outbox;
+use crate::outbox::{self, Delivery};
 use crate::trace::{CORRELATION_HEADER, Trace};
 
 /// The longest body that is read.
@@ -86,9 +86,12 @@ impl Reply {
         Ok(Reply { status, body, changed: None })
     }
 
-    /// After the response, what this user has changed is delivered.
-    pub fn then_deliver(self, user: Uuid) -> Reply {
-        Reply { changed: Some(user), ..self }
+    /// After the response, what was changed is delivered, unless another drain does it.
+    pub fn then_deliver(self, delivery: Delivery) -> Reply {
+        match delivery {
+            Delivery::Own(user) => Reply { changed: Some(user), ..self },
+            Delivery::Other => self,
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::event::Topic;
-use crate::outbox::{Claim, Outcome, Requeued, Wanted};
+use crate::outbox::{Claim, Claimed, Delivery, Outcome, Requeued, Wanted};
 use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
 
@@ -48,7 +48,7 @@ pub async fn find_task(user: Uuid, task: Uuid) -> Result<Task, Error> {
 /// Creates a task and records the change.
 ///
 /// Errors: `USER_NOT_FOUND` where there is a `users` table and the user is not in it.
-pub async fn create_task(user: Uuid, new: &NewTask, trace: &Trace) -> Result<Task, Error> {
+pub async fn create_task(user: Uuid, new: &NewTask, trace: &Trace) -> Result<(Task, Delivery), Error> {
     let id = Uuid::new_v4();
     let mut parameters =
         vec![uuid(id), uuid(user), text(new.title.as_str()), optional(new.due_date.map(Timestamp::micros))];
@@ -57,17 +57,17 @@ pub async fn create_task(user: Uuid, new: &NewTask, trace: &Trace) -> Result<Tas
         Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
         error => error.into(),
     })?;
-    let mut row =
-        rows.into_iter().next().ok_or_else(|| Error::Internal("a creation returned no row".into()))?;
+    let mut row = only_row(rows)?;
     let created_at = row.instant()?;
-    Ok(Task {
+    let task = Task {
         id,
         title: new.title.as_str().to_owned(),
         completed: false,
         due_date: new.due_date,
         created_at,
         updated_at: created_at,
-    })
+    };
+    Ok((task, row.delivery(user)?))
 }
 
 /// Patches a task and records the change as `action`, also when no value changes.
@@ -79,7 +79,7 @@ pub async fn update_task(
     action: Action,
     patch: &TaskPatch,
     trace: &Trace,
-) -> Result<Task, Error> {
+) -> Result<(Task, Delivery), Error> {
     let mut parameters = vec![
         uuid(task),
         uuid(user),
@@ -91,7 +91,7 @@ pub async fn update_task(
     ];
     parameters.extend(trace_parameters(trace));
     match query(include_str!("sql/update_task.sql"), parameters).await?.into_iter().next() {
-        Some(mut row) => row.task_with(task),
+        Some(mut row) => Ok((row.task_with(task)?, row.delivery(user)?)),
         None => Err(why_not_changed(user, task).await),
     }
 }
@@ -99,14 +99,13 @@ pub async fn update_task(
 /// Deletes a task and records the change.
 ///
 /// Errors: as [`find_task`].
-pub async fn delete_task(user: Uuid, task: Uuid, trace: &Trace) -> Result<(), Error> {
+pub async fn delete_task(user: Uuid, task: Uuid, trace: &Trace) -> Result<Delivery, Error> {
     let mut parameters = vec![uuid(task), uuid(user)];
     parameters.extend(trace_parameters(trace));
     let rows = query(include_str!("sql/delete_task.sql"), parameters).await?;
-    let mut row =
-        rows.into_iter().next().ok_or_else(|| Error::Internal("a deletion returned no row".into()))?;
+    let mut row = only_row(rows)?;
     match row.next()? {
-        true => Ok(()),
+        true => row.delivery(user),
         false => Err(why_not_changed(user, task).await),
     }
 }
@@ -117,27 +116,36 @@ async fn why_not_changed(user: Uuid, task: Uuid) -> Error {
     find_task(user, task).await.err().unwrap_or(Error::TaskNotFound)
 }
 
-/// Leases users who have something to deliver, with their next changes.
-pub async fn claim_changes(wanted: &Wanted, lease: Duration) -> Result<Vec<Claim>, Error> {
-    let parameters = vec![
+/// Settles what was published: records what was delivered, drops what has reached every topic, and ends the leases.
+pub async fn settle(outcomes: &[Outcome]) -> Result<(), Error> {
+    query(include_str!("sql/settle_changes.sql"), outcome_parameters(outcomes)).await?;
+    Ok(())
+}
+
+/// Settles what was published, and then leases users who have something to deliver, with their next changes.
+pub async fn next_pass(outcomes: &[Outcome], wanted: &Wanted, lease: Duration) -> Result<Claimed, Error> {
+    let mut parameters = outcome_parameters(outcomes);
+    parameters.extend([
+        ParameterValue::ArrayInt32(outcomes.iter().map(|outcome| Some(outcome.own.into())).collect()),
+        ints(outcomes, |outcome| Some(outcome.last_sequence)),
         texts(&wanted.users, Uuid::to_string),
         int(wanted.others),
         wanted.waiting_at_most.map_or(ParameterValue::DbNull, milliseconds),
         int(wanted.changes),
         milliseconds(lease),
-    ];
-    let rows = query(include_str!("sql/claim_changes.sql"), parameters).await?;
-    rows.into_iter().map(|mut row| row.claim()).collect()
+        int(wanted.drain_until),
+        wanted.counts_for.map_or(ParameterValue::DbNull, milliseconds),
+    ]);
+    let rows = query(include_str!("sql/next_pass.sql"), parameters).await?;
+    only_row(rows)?.json::<StoredPass>()?.try_into()
 }
 
-/// Records what was delivered, drops what has reached every topic, and ends the leases. Returns the users who have more
-/// to deliver and can be claimed again at once, each with the number of the newest change.
-pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Vec<(Uuid, i64)>, Error> {
+fn outcome_parameters(outcomes: &[Outcome]) -> Vec<ParameterValue> {
     let parked: Vec<_> = outcomes
         .iter()
         .flat_map(|outcome| outcome.parked.iter().map(|parked| (outcome.user_id, parked)))
         .collect();
-    let parameters = vec![
+    vec![
         texts(outcomes, |outcome| outcome.user_id.to_string()),
         ints(outcomes, |outcome| Some(outcome.lease_token)),
         ints(outcomes, |outcome| Some(outcome.delivered[0])),
@@ -149,9 +157,7 @@ pub async fn settle_changes(outcomes: &[Outcome]) -> Result<Vec<(Uuid, i64)>, Er
         ints(&parked, |(_, parked)| Some(parked.sequence)),
         texts(&parked, |(_, parked)| parked.topic.name().to_owned()),
         texts(&parked, |(_, parked)| parked.error.clone()),
-    ];
-    let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
-    rows.into_iter().map(|mut row| Ok((row.next()?, row.next()?))).collect()
+    ]
 }
 
 /// Leases at most `limit` parked events that are to be tried again.
@@ -238,6 +244,10 @@ async fn rows(
     Ok(rows)
 }
 
+fn only_row(rows: Vec<Row>) -> Result<Row, Error> {
+    rows.into_iter().next().ok_or_else(|| Error::Internal("a statement returned no row".into()))
+}
+
 /// The values of a row, taken from left to right.
 struct Row(std::vec::IntoIter<DbValue>);
 
@@ -272,27 +282,18 @@ impl Row {
         })
     }
 
-    fn claim(&mut self) -> Result<Claim, Error> {
-        let user_id = self.next()?;
-        Ok(Claim {
-            user_id,
-            lease_token: self.next()?,
-            last_sequence: self.next()?,
-            delivered: [self.next()?, self.next()?, self.next()?],
-            attempts: self.next()?,
-            waiting_topics: self.next()?,
-            changes: self
-                .json::<Vec<StoredChange>>()?
-                .into_iter()
-                .map(|change| change.of(user_id))
-                .collect::<Result<_, _>>()?,
-        })
+    /// What left_to_drain() said.
+    fn delivery(&mut self, user: Uuid) -> Result<Delivery, Error> {
+        let left = self.next()?;
+        #[cfg(feature = "faults")]
+        let left = left && !crate::faults::awaits_drain();
+        Ok(if left { Delivery::Other } else { Delivery::Own(user) })
     }
 
     /// A value that the statement made into a JSON text.
     fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         let text: String = self.next()?;
-        serde_json::from_str(&text).map_err(|error| Error::Internal(format!("reading a change: {error}")))
+        serde_json::from_str(&text).map_err(|error| Error::Internal(format!("reading changes: {error}")))
     }
 
     fn requeued(&mut self) -> Result<Requeued, Error> {
@@ -301,6 +302,47 @@ impl Row {
             Topic::parse(&topic).ok_or_else(|| Error::Internal(format!("{topic:?} is not a topic")))?;
         let user_id = self.next()?;
         Ok(Requeued { id, topic, change: self.json::<StoredChange>()?.of(user_id)? })
+    }
+}
+
+/// What `next_pass` returns, in JSON.
+#[derive(Deserialize)]
+struct StoredPass {
+    drain_until: i64,
+    look_again: bool,
+    claims: Vec<StoredClaim>,
+}
+
+#[derive(Deserialize)]
+struct StoredClaim {
+    user_id: Uuid,
+    lease_token: i64,
+    last_sequence: i64,
+    delivered: [i64; 3],
+    attempts: i32,
+    waiting_topics: i32,
+    own: bool,
+    changes: Vec<StoredChange>,
+}
+
+impl TryFrom<StoredPass> for Claimed {
+    type Error = Error;
+
+    fn try_from(stored: StoredPass) -> Result<Claimed, Error> {
+        let StoredPass { drain_until, look_again, claims } = stored;
+        let claims = claims.into_iter().map(Claim::try_from).collect::<Result<_, _>>()?;
+        Ok(Claimed { drain_until, look_again, claims })
+    }
+}
+
+impl TryFrom<StoredClaim> for Claim {
+    type Error = Error;
+
+    fn try_from(stored: StoredClaim) -> Result<Claim, Error> {
+        let StoredClaim { user_id, lease_token, last_sequence, delivered, attempts, .. } = stored;
+        let StoredClaim { waiting_topics, own, changes, .. } = stored;
+        let changes = changes.into_iter().map(|change| change.of(user_id)).collect::<Result<_, _>>()?;
+        Ok(Claim { user_id, lease_token, last_sequence, delivered, attempts, waiting_topics, own, changes })
     }
 }
 

@@ -26,8 +26,8 @@ async fn update(call: &mut Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     let id = call.task_id()?;
     let patch = TaskPatch::parse(&call.json().await?)?;
-    let task = store::update_task(user, id, Action::Updated, &patch, call.trace()).await?;
-    Ok(Reply::ok(&task)?.then_deliver(user))
+    let (task, delivery) = store::update_task(user, id, Action::Updated, &patch, call.trace()).await?;
+    Ok(Reply::ok(&task)?.then_deliver(delivery))
 }
 
 #[derive(serde::Serialize)]
@@ -37,6 +37,6 @@ struct Deleted {
 
 async fn delete(call: &Call) -> Result<Reply, Error> {
     let user = call.user().await?;
-    store::delete_task(user, call.task_id()?, call.trace()).await?;
-    Ok(Reply::ok(&Deleted { message: "Task deleted successfully" })?.then_deliver(user))
+    let delivery = store::delete_task(user, call.task_id()?, call.trace()).await?;
+    Ok(Reply::ok(&Deleted { message: "Task deleted successfully" })?.then_deliver(delivery))
 }

@@ -31,6 +31,6 @@ async fn list(call: &Call) -> Result<Reply, Error> {
 async fn create(call: &mut Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     let new = NewTask::parse(&call.json().await?)?;
-    let task = store::create_task(user, &new, call.trace()).await?;
-    Ok(Reply::created(&task)?.then_deliver(user))
+    let (task, delivery) = store::create_task(user, &new, call.trace()).await?;
+    Ok(Reply::created(&task)?.then_deliver(delivery))
 }

@@ -14,6 +14,7 @@ async fn uncomplete(request: Request) -> impl IntoResponse {
 async fn uncomplete_task(call: &Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     let patch = TaskPatch::completed(false);
-    let task = store::update_task(user, call.task_id()?, Action::Uncompleted, &patch, call.trace()).await?;
-    Ok(Reply::ok(&task)?.then_deliver(user))
+    let (task, delivery) =
+        store::update_task(user, call.task_id()?, Action::Uncompleted, &patch, call.trace()).await?;
+    Ok(Reply::ok(&task)?.then_deliver(delivery))
 }

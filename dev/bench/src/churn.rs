@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::json;
 use stack::{System, database};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -15,8 +16,7 @@ use crate::calls::Users;
 use crate::load::{self, Make, Seen, as_f64};
 use crate::report::Report;
 
-const CLAIM: &str = include_str!("../../../components/shared/src/sql/claim_changes.sql");
-const SETTLE: &str = include_str!("../../../components/shared/src/sql/settle_changes.sql");
+const NEXT_PASS: &str = include_str!("../../../components/shared/src/sql/next_pass.sql");
 
 /// As a mutation records it, for every user once: one transaction.
 const RECORD: &str =
@@ -127,45 +127,70 @@ fn user(number: u64) -> Uuid {
 
 async fn work(url: String, users: Vec<Uuid>, changes: u64) -> Result<()> {
     let client = crate::connect(&url).await?;
-    let record = client.prepare(RECORD).await?;
-    let (claim, settle) = (client.prepare(CLAIM).await?, client.prepare(SETTLE).await?);
+    let (record, next_pass) = (client.prepare(RECORD).await?, client.prepare(NEXT_PASS).await?);
     let names: Vec<String> = users.iter().map(Uuid::to_string).collect();
+    let mut claimed = Claimed::default();
     let mut recorded = 0;
     while recorded < changes {
         for _ in 0..CHANGES_PER_DELIVERY {
             client.query(&record, &[&users]).await?;
             recorded += users.len() as u64;
         }
-        deliver(&client, &claim, &settle, &names).await?;
+        claimed = deliver(&client, &next_pass, &claimed, &names).await?;
         stack::interrupt::check()?;
     }
+    deliver(&client, &next_pass, &claimed, &[]).await?;
     Ok(())
 }
 
-/// Claims these users, as routes do, and settles as if everything had been published.
-async fn deliver(client: &Client, claim: &Statement, settle: &Statement, names: &[String]) -> Result<()> {
+/// Settles as if everything that was claimed had been published, and claims these users, as routes do.
+async fn deliver(
+    client: &Client,
+    next_pass: &Statement,
+    claimed: &Claimed,
+    names: &[String],
+) -> Result<Claimed> {
+    let Claimed { users, tokens, sequences } = claimed;
+    let (zeros, nulls): (Vec<i32>, Vec<Option<i64>>) = users.iter().map(|_| (0, None)).unzip();
+    let (no_texts, no_numbers): (&[&str], &[i64]) = (&[], &[]);
     let (others, waiting, changes, lease) = (0_i64, None::<i64>, 32_i64, 14_000_i64);
-    let mut claimed = Claimed::default();
-    for row in client.query(claim, &[&names, &others, &waiting, &changes, &lease]).await? {
-        let changes: Vec<Value> = serde_json::from_str(row.try_get(8)?)?;
-        let last = changes.last().and_then(|change| change.get("sequence")?.as_i64());
-        claimed.users.push(row.try_get::<_, Uuid>(0)?.to_string());
-        claimed.tokens.push(row.try_get(1)?);
-        claimed.sequences.push(last.context("a user was claimed without a change")?);
-    }
-    let Claimed { users, tokens, sequences } = &claimed;
-    let (unblocked, never): (Vec<i32>, Vec<Option<i64>>) = users.iter().map(|_| (0, None)).unzip();
-    let (text, numbers): (Vec<String>, Vec<i64>) = (Vec::new(), Vec::new());
-    client
-        .query(
-            settle,
+    let (drain_until, counts_for) = (0_i64, None::<i64>);
+    let row = client
+        .query_one(
+            next_pass,
             &[
-                users, tokens, sequences, sequences, sequences, &unblocked, &never, &text, &numbers, &text,
-                &text,
+                users,
+                tokens,
+                sequences,
+                sequences,
+                sequences,
+                &zeros,
+                &nulls,
+                &no_texts,
+                &no_numbers,
+                &no_texts,
+                &no_texts,
+                &zeros,
+                &nulls,
+                &names,
+                &others,
+                &waiting,
+                &changes,
+                &lease,
+                &drain_until,
+                &counts_for,
             ],
         )
         .await?;
-    Ok(())
+    let pass: Pass = serde_json::from_str(row.try_get(0)?)?;
+    let mut claimed = Claimed::default();
+    for claim in pass.claims {
+        let last = claim.changes.last().context("a user was claimed without a change")?;
+        claimed.users.push(claim.user_id);
+        claimed.tokens.push(claim.lease_token);
+        claimed.sequences.push(last.sequence);
+    }
+    Ok(claimed)
 }
 
 /// One entry per user in each list.
@@ -174,4 +199,22 @@ struct Claimed {
     users: Vec<String>,
     tokens: Vec<i64>,
     sequences: Vec<i64>,
+}
+
+/// What is read of the answer.
+#[derive(Deserialize)]
+struct Pass {
+    claims: Vec<Claim>,
+}
+
+#[derive(Deserialize)]
+struct Claim {
+    user_id: String,
+    lease_token: i64,
+    changes: Vec<Change>,
+}
+
+#[derive(Deserialize)]
+struct Change {
+    sequence: i64,
 }

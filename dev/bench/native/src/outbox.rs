@@ -155,6 +155,8 @@ fn outcome(claim: &Claim, topics: [Progress<'_>; 3]) -> Outcome {
     Outcome {
         user_id: claim.user_id,
         lease_token: claim.lease_token,
+        own: claim.own,
+        last_sequence: claim.last_sequence,
         delivered: topics.map(|topic| topic.delivered),
         blocked_topics: claim.waiting_topics | failed,
         retry_after_ms: (failed != 0).then(|| backoff(claim.attempts, Uuid::new_v4().as_u128())),

@@ -145,7 +145,7 @@ pub(crate) async fn claim_changes(
     changes: i64,
     lease: Duration,
 ) -> Result<Vec<Claim>, Error> {
-    let sql = include_str!("../../../../components/shared/src/sql/claim_changes.sql");
+    let sql = include_str!("sql/claim_changes.sql");
     let (named, waiting, lease): (&[&str], Option<i64>, _) = (&[], None, lease.as_millis() as i64);
     let rows = database.query(sql, &[&named, &users, &waiting, &changes, &lease]).await?;
     rows.iter().map(|row| claim(&mut Columns::of(row))).collect()
@@ -160,6 +160,7 @@ fn claim(columns: &mut Columns<'_>) -> Result<Claim, Error> {
         delivered: [columns.next()?, columns.next()?, columns.next()?],
         attempts: columns.next()?,
         waiting_topics: columns.next()?,
+        own: false,
         changes: serde_json::from_str::<Vec<StoredChange>>(columns.next()?)
             .map_err(|error| Error::Internal(format!("reading a change: {error}")))?
             .into_iter()

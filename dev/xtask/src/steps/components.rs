@@ -19,7 +19,9 @@ pub(crate) fn build(project: &Project, progress: &Arc<Progress>) -> Result<()> {
 pub(crate) fn build_with_faults(project: &Project, progress: &Arc<Progress>) -> Result<()> {
     const STEP: &str = "components with faults built";
     let packages = ["tasks".to_owned(), "task".to_owned()];
-    progress.step(STEP, || cargo(project, progress, STEP, &packages).args(["--profile", "faults", "--features", "faults"]).run())
+    progress.step(STEP, || {
+        cargo(project, progress, STEP, &packages).args(["--profile", "faults", "--features", "faults"]).run()
+    })
 }
 
 fn cargo(project: &Project, progress: &Arc<Progress>, step: &'static str, packages: &[String]) -> Launch {
