@@ -33,8 +33,8 @@ $$;
 -- Last: the value of drain_until that this drain has set before (0: none), and for how many milliseconds mutations may
 -- count on it (null: not at all). While they count on another drain, this one takes no other users.
 --
--- Returns a JSON text: `drain_until` as set by this drain, `claims`, and, when there are none, `look_again`: somebody counts
--- on this drain who has not committed yet.
+-- Returns a JSON text: `drain_until` as set by this drain, `claims`, and `look_again`: somebody counts on this drain who has not
+-- committed yet.
 create function next_pass(
     users text[], tokens bigint[], events bigint[], updates bigint[], reminds bigint[],
     blocked integer[], retries_after bigint[],
@@ -61,6 +61,12 @@ begin
         where before.own = 1 or settled.last_sequence > before.seen;
     end if;
 
+    if not shares then
+        -- Nobody counts any longer on a drain that has been shared. Those who have done so are there to be claimed.
+        perform setval('drain_until', 1) where counted_until = set_before;
+        look_again := set_before > 0 and others > 0 and not all_have_committed();
+    end if;
+
     for attempt in 1..2 loop
         -- Nothing here needs quoting but `changes`, which is JSON already.
         select string_agg(format(
@@ -83,10 +89,7 @@ begin
         exit when look_again;
     end loop;
 
-    if not shares then
-        -- Nobody is to count any longer on a drain that has.
-        perform setval('drain_until', 1) where counted_until = set_before;
-    elsif look_again or (claimed < others and claimed > 0 and not is_another) then
+    if shares and (look_again or (claimed < others and claimed > 0 and not is_another)) then
         -- A pass that is full has no room for more: whoever commits next begins a further drain.
         set_before := setval('drain_until', to_micros(clock_timestamp()) + counts_for_ms * 1000);
     end if;

@@ -28,7 +28,8 @@ async fn wait_delivered(app: &App) {
 async fn a_drain_delivers_what_is_committed_meanwhile_on_another_host() {
     let _turn = turn::beside();
     // Slow enough that a drain is found under way, and fast enough that it is counted on until its end.
-    let [first, second] = [(), ()].map(|()| Stub::start(Behaviour::accept().after(Duration::from_millis(30))));
+    let [first, second] =
+        [(), ()].map(|()| Stub::start(Behaviour::accept().after(Duration::from_millis(30))));
     let (one, other) = two_hosts(&first, &second);
     let (user, neighbour) = (one.user(), other.user());
     wait::until(wait::EVENTUALLY, "a neighbour's change on the first host's sidecar", async || {
@@ -70,7 +71,7 @@ async fn nobody_counts_for_long_on_a_drain_whose_sidecar_hangs() {
     let users = other.users(5);
     for user in &users {
         user.create("Found the drain under way, or not").await;
-        wait::pass(Duration::from_millis(60)).await;
+        wait::pass(Duration::from_millis(100)).await;
     }
     let accepted = accepting.wait_accepted(2 * users.len()).await;
     let own = waiting.id.to_string();

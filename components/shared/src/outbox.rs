@@ -63,13 +63,16 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// For how long after a claim mutations may count on a drain: several times what a pass takes. When a pass takes longer, as
 /// with a sidecar that hangs, the next mutation begins a drain of its own.
-const COUNTS_FOR: Duration = Duration::from_millis(50);
+const COUNTS_FOR: Duration = Duration::from_millis(200);
 
 /// How long a drain waits for those who count on it to commit; it doubles each time, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
 /// Shorter than [`COUNTS_FOR`].
 const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// How often a drain whose sidecar fails takes along who has counted on it, as long as one of them has not committed.
+const LAST_LOOKS: usize = 3;
 
 /// How many users the relay takes at a time. It serves nobody who waits.
 const USERS_OF_RELAY: i64 = 256;
@@ -189,13 +192,15 @@ pub async fn drain(user: Uuid) {
 
 async fn deliver_wanted() -> Result<(), Error> {
     let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let (mut outcomes, mut drain_until, mut shares, mut pause) = (Vec::new(), 0, true, FIRST_PAUSE);
+    let (mut outcomes, mut drain_until, mut pause) = (Vec::new(), 0, FIRST_PAUSE);
+    // Whether others may count on this drain, and how often it still takes those along who have done so.
+    let (mut shares, mut last_looks) = (true, 0);
     loop {
         let users = take_wanted();
         let room = USERS_BESIDE_REQUESTS.saturating_sub(users.len());
         let wanted = Wanted {
             users,
-            others: if shares { room as i64 } else { 0 },
+            others: if shares || last_looks > 0 { room as i64 } else { 0 },
             waiting_at_most: Some(MOMENT),
             changes: CHANGES_BESIDE_REQUESTS,
             counts_for: shares.then_some(COUNTS_FOR),
@@ -204,10 +209,14 @@ async fn deliver_wanted() -> Result<(), Error> {
         let claimed = store::next_pass(&outcomes, &wanted, lease(sidecar)).await?;
         drain_until = claimed.drain_until;
         outcomes = publish(&claimed.claims, sidecar, source).await;
-        if outcomes.iter().any(Outcome::has_failed) {
-            // Another sidecar may be well: nobody else is to count on this one.
-            shares = false;
-        }
+        // Another sidecar may be well: nobody is to count on this one any longer.
+        let fails = shares && outcomes.iter().any(Outcome::has_failed);
+        shares &= !fails;
+        last_looks = match last_looks {
+            _ if fails => LAST_LOOKS,
+            looks if claimed.look_again => looks.saturating_sub(1),
+            _ => 0,
+        };
         if claimed.look_again {
             spin_sdk::time::sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);

@@ -30,7 +30,8 @@ const UNAVAILABLE: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
 pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
     let parameters = vec![uuid(user), completed.map_or(ParameterValue::DbNull, ParameterValue::Boolean)];
     let rows = query(include_str!("sql/list_tasks.sql"), parameters).await?;
-    rows.into_iter().map(|mut row| row.task()).collect()
+    let stored: Vec<StoredTask> = only_row(rows)?.json()?;
+    stored.into_iter().map(StoredTask::task).collect()
 }
 
 /// One task.
@@ -40,7 +41,7 @@ pub async fn find_task(user: Uuid, task: Uuid) -> Result<Task, Error> {
     let rows = query(include_str!("sql/find_task.sql"), vec![uuid(task)]).await?;
     let mut row = rows.into_iter().next().ok_or(Error::TaskNotFound)?;
     match row.next::<Uuid>()? {
-        owner if owner == user => row.task(),
+        owner if owner == user => row.task(task),
         _ => Err(Error::Authorization("the task is someone else's")),
     }
 }
@@ -91,7 +92,7 @@ pub async fn update_task(
     ];
     parameters.extend(trace_parameters(trace));
     match query(include_str!("sql/update_task.sql"), parameters).await?.into_iter().next() {
-        Some(mut row) => Ok((row.task_with(task)?, row.delivery(user)?)),
+        Some(mut row) => Ok((row.task(task)?, row.delivery(user)?)),
         None => Err(why_not_changed(user, task).await),
     }
 }
@@ -265,13 +266,8 @@ impl Row {
         self.next::<Option<i64>>()?.map(instant).transpose()
     }
 
-    fn task(&mut self) -> Result<Task, Error> {
-        let id = self.next()?;
-        self.task_with(id)
-    }
-
     /// A row that has everything but the id.
-    fn task_with(&mut self, id: Uuid) -> Result<Task, Error> {
+    fn task(&mut self, id: Uuid) -> Result<Task, Error> {
         Ok(Task {
             id,
             title: self.next()?,
@@ -293,7 +289,7 @@ impl Row {
     /// A value that the statement made into a JSON text.
     fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
         let text: String = self.next()?;
-        serde_json::from_str(&text).map_err(|error| Error::Internal(format!("reading changes: {error}")))
+        serde_json::from_str(&text).map_err(|error| Error::Internal(format!("reading JSON: {error}")))
     }
 
     fn requeued(&mut self) -> Result<Requeued, Error> {
@@ -302,6 +298,30 @@ impl Row {
             Topic::parse(&topic).ok_or_else(|| Error::Internal(format!("{topic:?} is not a topic")))?;
         let user_id = self.next()?;
         Ok(Requeued { id, topic, change: self.json::<StoredChange>()?.of(user_id)? })
+    }
+}
+
+/// A task of a list, in JSON; instants in microseconds.
+#[derive(Deserialize)]
+struct StoredTask {
+    id: Uuid,
+    title: String,
+    completed: bool,
+    due_date: Option<i64>,
+    created_at: i64,
+    updated_at: i64,
+}
+
+impl StoredTask {
+    fn task(self) -> Result<Task, Error> {
+        Ok(Task {
+            id: self.id,
+            title: self.title,
+            completed: self.completed,
+            due_date: self.due_date.map(instant).transpose()?,
+            created_at: instant(self.created_at)?,
+            updated_at: instant(self.updated_at)?,
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! One function per SQL statement. The statements are taskcast's own files, so that both ask the database for the same.
+//! One function per SQL statement. Mutations are taskcast's own files, so that both ask the database for the same; reading is as
+//! plain as a service can have it that prepares its statements.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ pub(crate) async fn list_tasks(
     user: Uuid,
     completed: Option<bool>,
 ) -> Result<Vec<Task>, Error> {
-    let sql = include_str!("../../../../components/shared/src/sql/list_tasks.sql");
+    let sql = include_str!("sql/list_tasks.sql");
     let rows = database.query(sql, &[&user, &completed]).await?;
     rows.iter().map(|row| Columns::of(row).task()).collect()
 }
@@ -27,7 +28,7 @@ pub(crate) async fn list_tasks(
 ///
 /// Errors: `TaskNotFound`; `Authorization` when it is someone else's.
 pub(crate) async fn find_task(database: &Database, user: Uuid, task: Uuid) -> Result<Task, Error> {
-    let sql = include_str!("../../../../components/shared/src/sql/find_task.sql");
+    let sql = include_str!("sql/find_task.sql");
     let rows = database.query(sql, &[&task]).await?;
     let mut columns = Columns::of(rows.first().ok_or(Error::TaskNotFound)?);
     match columns.next::<Uuid>()? {
