@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
+use crate::harness::database::Database;
 use crate::harness::event::{TASK_EVENTS, TASK_UPDATES};
 use crate::harness::publish::Publish;
 use crate::harness::stub::{Behaviour, NO_ANSWER, Stub};
@@ -90,4 +91,39 @@ async fn a_publisher_that_was_overtaken_changes_nothing() {
     for topic in [TASK_EVENTS, TASK_UPDATES] {
         assert_eq!(sequences(&delivered, topic), [1, 2], "{topic}");
     }
+}
+
+/// Settling waits for a mutation that holds its user's row, and goes on when that has committed: with the row as it is then,
+/// and everything else as it was when settling began.
+#[tokio::test]
+async fn a_change_that_commits_while_its_user_is_being_settled_can_be_claimed() {
+    const USER: &str = "'0b5cbb9c-6f0e-4f4e-8f5e-3f8f6a9a2d11'";
+    let database = Database::migrated();
+    let record = format!(
+        "select record_change({USER}, {USER}, 'created', 'x', false, null, true, true, false, 'c', null, null)"
+    );
+    let claim = format!("select last_sequence, changes from claim_changes(array[{USER}], 0, null, 8, 60000)");
+    database.execute(&record).await;
+    database.execute(&claim).await;
+    let mutation = database.client().await;
+    mutation.batch_execute(&format!("begin; {record}")).await.unwrap();
+    let settling = database.client().await;
+    let settling = tokio::spawn(async move {
+        let settle = format!(
+            "select settle_changes(array[{USER}], array[1], array[1], array[1], array[1], array[0], \
+             array[null::bigint], '{{}}', '{{}}', '{{}}', '{{}}')"
+        );
+        settling.query(&settle, &[]).await.unwrap().len()
+    });
+    wait::until(wait::SOON, "settling to wait for the mutation", async || {
+        let waiting =
+            "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        (!mutation.query(waiting, &[]).await.unwrap().is_empty()).then_some(())
+    })
+    .await;
+    mutation.batch_execute("commit").await.unwrap();
+    assert_eq!(settling.await.unwrap(), 1, "the user can be claimed at once");
+    let claimed = mutation.query_one(&claim, &[]).await.unwrap();
+    assert_eq!(claimed.get::<_, i64>(0), 2);
+    assert!(claimed.get::<_, String>(1).contains("\"sequence\":2"), "the second change is there");
 }
