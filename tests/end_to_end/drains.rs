@@ -51,7 +51,8 @@ async fn nobody_who_counts_on_a_drain_is_left_behind() {
     let users: Vec<User> = one.users(4).into_iter().chain(other.users(4)).collect();
     for _ in 0..BURSTS {
         let mut requests = JoinSet::new();
-        for user in users.iter().cloned() {
+        for user in &users {
+            let user = user.clone();
             requests.spawn(async move { user.create("One of a burst").await });
         }
         requests.join_all().await;
