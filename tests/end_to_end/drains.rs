@@ -5,17 +5,12 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::harness::publish::Publish;
+use crate::harness::setup::two_hosts;
 use crate::harness::stub::{Behaviour, Stub};
 use crate::harness::{App, Setup, User, turn, wait};
 
 /// Bursts of mutations, each of which ends with somebody who is the last to count on a drain.
 const BURSTS: usize = 60;
-
-fn two_hosts(first: &Stub, second: &Stub) -> (App, App) {
-    let one = Setup::new().dapr_url(first.url()).launch();
-    let other = Setup::new().dapr_url(second.url()).database(one.database.clone()).launch();
-    (one, other)
-}
 
 async fn wait_delivered(app: &App) {
     wait::until(wait::SOON, "an empty outbox", async || {
@@ -30,7 +25,7 @@ async fn a_drain_delivers_what_is_committed_meanwhile_on_another_host() {
     // Slow enough that a drain is found under way, and fast enough that it is counted on until its end.
     let [first, second] =
         [(), ()].map(|()| Stub::start(Behaviour::accept().after(Duration::from_millis(30))));
-    let (one, other) = two_hosts(&first, &second);
+    let (one, other) = two_hosts(Setup::new, &first, &second);
     let (user, neighbour) = (one.user(), other.user());
     wait::until(wait::EVENTUALLY, "a neighbour's change on the first host's sidecar", async || {
         user.create("Begins a drain").await;
@@ -47,7 +42,7 @@ async fn a_drain_delivers_what_is_committed_meanwhile_on_another_host() {
 async fn nobody_who_counts_on_a_drain_is_left_behind() {
     let _turn = turn::beside();
     let stub = Stub::start(Behaviour::accept());
-    let (one, other) = two_hosts(&stub, &stub);
+    let (one, other) = two_hosts(Setup::new, &stub, &stub);
     let users: Vec<User> = one.users(4).into_iter().chain(other.users(4)).collect();
     for _ in 0..BURSTS {
         let mut requests = JoinSet::new();
@@ -65,7 +60,7 @@ async fn nobody_who_counts_on_a_drain_is_left_behind() {
 async fn nobody_counts_for_long_on_a_drain_whose_sidecar_hangs() {
     let _turn = turn::beside();
     let (hanging, accepting) = (Stub::start(Behaviour::Hang), Stub::start(Behaviour::accept()));
-    let (one, other) = two_hosts(&hanging, &accepting);
+    let (one, other) = two_hosts(Setup::new, &hanging, &accepting);
     let waiting = one.user();
     waiting.create("Its drain hangs").await;
     hanging.wait_attempts(1).await;

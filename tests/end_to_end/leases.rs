@@ -7,18 +7,15 @@ use tokio::task::JoinSet;
 use crate::harness::database::Database;
 use crate::harness::event::{TASK_EVENTS, TASK_UPDATES};
 use crate::harness::publish::Publish;
+use crate::harness::setup::two_hosts;
 use crate::harness::stub::{Behaviour, NO_ANSWER, Stub};
-use crate::harness::{App, Setup, User, nudge, turn, wait};
+use crate::harness::{Setup, User, nudge, turn, wait};
 
 /// How long a host waits for its sidecar.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Two hosts on one database, each with the sidecar at its URL.
-fn two_hosts(first: &Stub, second: &Stub) -> (App, App) {
-    let setup = || Setup::new().variable("publish_timeout_ms", TIMEOUT.as_millis().to_string());
-    let one = setup().dapr_url(first.url()).launch();
-    let other = setup().dapr_url(second.url()).database(one.database.clone()).launch();
-    (one, other)
+fn setup() -> Setup {
+    Setup::new().variable("publish_timeout_ms", TIMEOUT.as_millis().to_string())
 }
 
 fn sequences(publishes: &[Publish], topic: &str) -> Vec<u64> {
@@ -29,7 +26,7 @@ fn sequences(publishes: &[Publish], topic: &str) -> Vec<u64> {
 async fn two_hosts_publish_a_users_changes_once_and_in_order() {
     let _turn = turn::beside();
     let stub = Stub::start(Behaviour::accept().after(Duration::from_millis(20)));
-    let (one, other) = two_hosts(&stub, &stub);
+    let (one, other) = two_hosts(setup, &stub, &stub);
     let user = one.user();
     let hosts = [user.clone(), User::with_id(&other.url(), user.id)];
     let mut requests = JoinSet::new();
@@ -50,7 +47,7 @@ async fn two_hosts_publish_a_users_changes_once_and_in_order() {
 async fn a_publisher_that_was_overtaken_changes_nothing() {
     let _turn = turn::beside();
     let (first_stub, second_stub) = (Stub::start(Behaviour::Hang), Stub::start(Behaviour::accept()));
-    let (first, second) = two_hosts(&first_stub, &second_stub);
+    let (first, second) = two_hosts(setup, &first_stub, &second_stub);
     let user = first.user();
     user.create("Claimed by the host that freezes").await;
     first_stub.wait_attempts(2).await;

@@ -194,7 +194,7 @@ async fn deliver_wanted() -> Result<(), Error> {
     let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
     let (mut outcomes, mut drain_until, mut pause) = (Vec::new(), 0, FIRST_PAUSE);
     // Whether others may count on this drain, and how often it still takes those along who have done so.
-    let (mut shares, mut last_looks) = (true, 0);
+    let (mut shares, mut last_looks) = (true, 0_usize);
     loop {
         let users = take_wanted();
         let room = USERS_BESIDE_REQUESTS.saturating_sub(users.len());
@@ -212,10 +212,12 @@ async fn deliver_wanted() -> Result<(), Error> {
         // Another sidecar may be well: nobody is to count on this one any longer.
         let fails = shares && outcomes.iter().any(Outcome::has_failed);
         shares &= !fails;
-        last_looks = match last_looks {
-            _ if fails => LAST_LOOKS,
-            looks if claimed.look_again => looks.saturating_sub(1),
-            _ => 0,
+        last_looks = if fails {
+            LAST_LOOKS
+        } else if claimed.look_again {
+            last_looks.saturating_sub(1)
+        } else {
+            0
         };
         if claimed.look_again {
             spin_sdk::time::sleep(pause).await;

@@ -28,7 +28,7 @@ const UNAVAILABLE: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
 
 /// The user's tasks, newest first; with `completed`, only those that are, or are not.
 pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
-    let parameters = vec![uuid(user), completed.map_or(ParameterValue::DbNull, ParameterValue::Boolean)];
+    let parameters = vec![uuid(user), optional(completed)];
     let rows = query(include_str!("sql/list_tasks.sql"), parameters).await?;
     let stored: Vec<StoredTask> = only_row(rows)?.json()?;
     stored.into_iter().map(StoredTask::task).collect()
@@ -131,11 +131,11 @@ pub async fn next_pass(outcomes: &[Outcome], wanted: &Wanted, lease: Duration) -
         ints(outcomes, |outcome| Some(outcome.last_sequence)),
         texts(&wanted.users, Uuid::to_string),
         int(wanted.others),
-        wanted.waiting_at_most.map_or(ParameterValue::DbNull, milliseconds),
+        optional(wanted.waiting_at_most.map(milliseconds)),
         int(wanted.changes),
         milliseconds(lease),
         int(wanted.drain_until),
-        wanted.counts_for.map_or(ParameterValue::DbNull, milliseconds),
+        optional(wanted.counts_for.map(milliseconds)),
     ]);
     let rows = query(include_str!("sql/next_pass.sql"), parameters).await?;
     only_row(rows)?.json::<StoredPass>()?.try_into()

@@ -12,6 +12,7 @@ use crate::harness::database::Database;
 use crate::harness::environment::{directory, root};
 use crate::harness::nudge::APP_TOKEN;
 use crate::harness::proxy::Proxy;
+use crate::harness::stub::Stub;
 use crate::harness::turn;
 use crate::harness::user::SECRET;
 
@@ -91,6 +92,13 @@ impl Setup {
         };
         App::start(launch, database, proxy, self.dapr)
     }
+}
+
+/// Two hosts on one database, each set up alike and with a sidecar of its own.
+pub(crate) fn two_hosts(setup: impl Fn() -> Setup, first: &Stub, second: &Stub) -> (App, App) {
+    let one = setup().dapr_url(first.url()).launch();
+    let other = setup().dapr_url(second.url()).database(one.database.clone()).launch();
+    (one, other)
 }
 
 fn database_variables(database: &Database, proxy: Option<&Proxy>) -> [(String, String); 2] {
