@@ -7,12 +7,14 @@ use futures::future::{Either, select};
 use http::{Request, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use spin_sdk::http::{EmptyBody, FullBody, Response};
+use spin_sdk::http::{EmptyBody, Response};
 use spin_sdk::wasip3::http::types::RequestOptions;
 use spin_sdk::wasip3::http_compat::RequestOptionsExtension;
 
 use crate::event::{Envelope, Topic};
 use crate::http::read_body;
+
+mod send;
 
 /// The media type of a CloudEvent in structured mode.
 const CLOUD_EVENT: &str = "application/cloudevents+json";
@@ -144,7 +146,7 @@ impl Sidecar {
             .header(header::CONTENT_LENGTH, body.len());
         let request = with_token(request, &self.token)
             .extension(options(self.timeout))
-            .body(FullBody::new(bytes::Bytes::from(body)))
+            .body(body)
             .map_err(Refusal::because)?;
         within(self.timeout, answer(request)).await.unwrap_or_else(|| {
             Err(Refusal::because(format!("no answer within {} ms", self.timeout.as_millis())))
@@ -153,8 +155,8 @@ impl Sidecar {
 }
 
 /// Sends a publish and reads its answer. Dapr says 204 for success, and nothing else does.
-async fn answer(request: Request<FullBody<bytes::Bytes>>) -> Result<(), Refusal> {
-    let response = spin_sdk::http::send(request).await.map_err(Refusal::because)?;
+async fn answer(request: Request<String>) -> Result<(), Refusal> {
+    let response = send::send(request).await.map_err(Refusal::because)?;
     match response.status() {
         StatusCode::NO_CONTENT => Ok(()),
         _ => Err(Refusal::read(response).await),
