@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::harness::answer::{AUTHENTICATION, instant};
 use crate::harness::database::Database;
-use crate::harness::{Own, Route, Setup};
+use crate::harness::{Own, Route, Setup, wait};
 
 const OWNER: Uuid = Uuid::from_u128(0x0a0a);
 const TASK: Uuid = Uuid::from_u128(0x0b0b);
@@ -78,4 +78,14 @@ async fn old_and_new_tasks_can_be_changed_and_their_events_start_at_one() {
     user.create("New").await;
     user.call(Route::Delete, &TASK.to_string()).await.ok(200);
     assert_eq!(app.heard(&user).await.sentinel, 4);
+}
+
+/// An upgrade migrates while the version before it serves.
+#[tokio::test]
+async fn mutations_do_not_wait_for_a_session_that_migrates() {
+    let app = Setup::new().start();
+    let migrating = app.database.client().await;
+    let lock = format!("select pg_advisory_lock({})", stack::database::MIGRATION_LOCK);
+    migrating.batch_execute(&lock).await.unwrap();
+    tokio::time::timeout(wait::SOON, app.user().create("Made meanwhile")).await.expect("not to wait");
 }
