@@ -15,7 +15,7 @@ use crate::timeline::Timeline;
 /// How long the calm at the beginning lasts, which the other phases are compared with; and how long before it nothing
 /// is measured, because everything is still being loaded.
 const BASELINE: Duration = Duration::from_secs(15);
-const WARM_UP: Duration = Duration::from_secs(5);
+const WARM_UP: Duration = Duration::from_secs(15);
 
 /// How long a host lives on after it was told where to stop.
 const HOLD: (u64, u64) = (300, 1_500);

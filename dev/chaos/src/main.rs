@@ -9,8 +9,9 @@
 //! | what is broken, and when | [`faults`], [`timeline`] |
 //! | what is in Kafka, and what the sample consumer saw of it | [`events`], [`observer`] |
 //! | the promises | [`delivery`], [`service`] |
-//! | what is printed | [`report`] |
+//! | what is printed, and each call in a file | [`report`], [`calls`] |
 
+mod calls;
 mod clients;
 mod delivery;
 mod events;
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::Parser;
-use stack::{Host, System, SystemOptions};
+use stack::{Host, System, SystemOptions, system};
 
 use clients::Clients;
 use observer::Observer;
@@ -95,7 +96,7 @@ fn main() -> ExitCode {
 /// Whether every promise was kept.
 fn run(options: &Options) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let mut system = System::start(SystemOptions {
+    let mut parts = System::start(SystemOptions {
         project: options.project.clone(),
         manifest: manifest::write(&options.project, &options.directory.join("app"))?,
         directory: options.directory.join("system"),
@@ -105,15 +106,17 @@ fn run(options: &Options) -> Result<bool> {
         replicas: options.replicas,
     })?;
     let directory = options.directory.join("consumer");
-    let observer = Observer::start(&system, &options.consumer, &options.project, &directory)?;
-    let clients = Clients::start(&runtime, options, system.urls());
+    let observer = Observer::start(&parts, &options.consumer, &options.project, &directory)?;
+    system::write_out();
+    let clients = Clients::start(&runtime, options, parts.urls());
     let duration = Duration::from_secs(options.minutes * 60);
-    let timeline = faults::run(&mut system, &clients, options.seed, duration)?;
+    let timeline = faults::run(&mut parts, &clients, options.seed, duration)?;
     let mutations = runtime.block_on(clients.stop())?;
-    let drained = system.drain(DRAIN_LIMIT)?;
-    let events = runtime.block_on(events::read(&system.bootstrap()))?;
+    calls::write(&options.directory.join("calls.csv"), &mutations, &timeline)?;
+    let drained = parts.drain(DRAIN_LIMIT)?;
+    let events = runtime.block_on(events::read(&parts.bootstrap()))?;
     let observed = observer.compare(&events)?;
-    let delivery = delivery::check(&mutations, &events, &system.streams()?, &timeline.baseline());
+    let delivery = delivery::check(&mutations, &events, &parts.streams()?, &timeline.baseline());
     let service = service::check(&mutations, &timeline, !options.untimed);
     Ok(Report { mutations: &mutations, timeline: &timeline, drained, delivery, observed, service }.print())
 }

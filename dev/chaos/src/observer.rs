@@ -1,4 +1,4 @@
-//! The sample consumer of `examples/consumer`, behind a sidecar and with a database of its own: what a subscriber sees
+//! The sample consumer of `examples/consumer`, behind a sidecar and with a database server of its own: what a subscriber sees
 //! that drops repeats and watches `sequence`.
 
 use std::collections::HashSet;
@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use stack::resources::Deliver;
 use stack::{
-    Broker, Launch, Process, Sidecar, SidecarOptions, System, database, free_port, probe, write_resources,
+    Broker, Launch, Postgres, PostgresOptions, Process, Sidecar, SidecarOptions, System, database, free_port,
+    probe, system, write_resources,
 };
 
 use crate::events::Event;
@@ -24,10 +25,14 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The consumer at work. Fields are dropped, and so ended, in this order.
 pub(crate) struct Observer {
-    _sidecar: Sidecar,
+    sidecar: Option<Sidecar>,
     _consumer: Process,
+    _postgres: Postgres,
     database_url: String,
-    log: PathBuf,
+    directory: PathBuf,
+    daprd: PathBuf,
+    /// Where it listens.
+    port: u16,
 }
 
 /// What it saw.
@@ -35,6 +40,8 @@ pub(crate) struct Observer {
 pub(crate) struct Observed {
     pub(crate) stored: usize,
     pub(crate) repeated: usize,
+    /// Whether its sidecar had stopped delivering and was started anew.
+    pub(crate) restarted: bool,
     /// Events in Kafka that it has not stored, and stored ones that are not in Kafka.
     pub(crate) different: Vec<String>,
     /// Its own complaints: a gap, or an event that came after a later one.
@@ -43,46 +50,72 @@ pub(crate) struct Observed {
 
 impl Observer {
     pub(crate) fn start(system: &System, program: &Path, project: &Path, directory: &Path) -> Result<Self> {
-        if directory.exists() {
-            fs::remove_dir_all(directory).with_context(|| format!("remove {}", directory.display()))?;
-        }
-        let postgres = system.postgres()?;
+        system::clear(directory)?;
+        // Elsewhere it has a machine of its own: neither its commits nor its queries are to slow the API's down.
+        let postgres = Postgres::start_with(&PostgresOptions {
+            directory: &directory.join("postgres"),
+            port: free_port()?,
+            durable: false,
+            yielding: true,
+        })?;
         postgres.create_database(NAME)?;
         let (database_url, port) = (postgres.url(NAME), free_port()?);
-        // It stores one event after the other, and would spend its time waiting for the disk that the API needs. The
-        // server is shut down in this run but never killed, so nothing is lost by it.
-        database::run(&database_url, &format!("alter database {NAME} set synchronous_commit = off"))?;
         let resources = directory.join("resources");
         write_resources(&resources, &Broker::Kafka { bootstrap: system.bootstrap() }, Deliver::Nothing)?;
         fs::copy(project.join("examples/consumer/subscription.yaml"), resources.join("subscription.yaml"))
             .context("copy subscription.yaml")?;
-        let log = directory.join("consumer.log");
         let consumer = Launch::new("the sample consumer", program)
             .args(["--database-url", &database_url, "--port", &port.to_string()])
-            .log(&log)
+            .log(directory.join("consumer.log"))
             .yielding()
             .start()?;
         consumer.wait_until(Duration::from_secs(30), || probe::accepts(port))?;
-        let sidecar = Sidecar::start(SidecarOptions {
-            daprd: system.options().daprd.clone(),
-            app_id: NAME.to_owned(),
-            http_port: free_port()?,
-            resources: &resources,
-            app_port: Some(port),
-            api_token: None,
-            app_token: None,
-            log: directory.join("daprd.log"),
-            on_log: None,
-            yielding: true,
-        })?;
-        Ok(Self { _sidecar: sidecar, _consumer: consumer, database_url, log })
+        let (directory, daprd) = (directory.to_owned(), system.options().daprd.clone());
+        let mut observer = Self {
+            sidecar: None,
+            _consumer: consumer,
+            _postgres: postgres,
+            database_url,
+            directory,
+            daprd,
+            port,
+        };
+        observer.start_sidecar("daprd.log")?;
+        Ok(observer)
     }
 
-    /// Waits until it has stored as many events as there are in Kafka, or gets no further, and compares them.
-    pub(crate) fn compare(self, events: &[Event]) -> Result<Observed> {
+    /// Ends the one that runs.
+    fn start_sidecar(&mut self, log: &str) -> Result<()> {
+        self.sidecar = None;
+        self.sidecar = Some(Sidecar::start(SidecarOptions {
+            daprd: self.daprd.clone(),
+            app_id: NAME.to_owned(),
+            http_port: free_port()?,
+            resources: &self.directory.join("resources"),
+            app_port: Some(self.port),
+            api_token: None,
+            app_token: None,
+            log: self.directory.join(log),
+            on_log: None,
+            yielding: true,
+        })?);
+        Ok(())
+    }
+
+    /// Waits until it has stored as many events as there are in Kafka, or gets no further, and compares them. When nothing
+    /// has come for long, its sidecar is started anew once, as an operator would do.
+    pub(crate) fn compare(mut self, events: &[Event]) -> Result<Observed> {
         let sent: HashSet<String> = events.iter().map(|event| name(&event.source, &event.id)).collect();
-        let (mut count, mut since) = (self.count()?, Instant::now());
-        while count < sent.len() && since.elapsed() < PATIENCE {
+        let (mut count, mut since, mut restarted) = (self.count()?, Instant::now(), false);
+        while count < sent.len() {
+            if since.elapsed() > PATIENCE {
+                if restarted {
+                    break;
+                }
+                println!("the sample consumer's sidecar delivers nothing: started anew");
+                self.start_sidecar("daprd-2.log")?;
+                (since, restarted) = (Instant::now(), true);
+            }
             stack::interrupt::check()?;
             thread::sleep(Duration::from_millis(200));
             let now = self.count()?;
@@ -93,12 +126,14 @@ impl Observer {
         let stored = self.stored()?;
         let missing = sent.difference(&stored).map(|event| format!("not stored: {event}"));
         let unknown = stored.difference(&sent).map(|event| format!("not in Kafka: {event}"));
-        let log = fs::read_to_string(&self.log).context("read the consumer's log")?;
+        let log =
+            fs::read_to_string(self.directory.join("consumer.log")).context("read the consumer's log")?;
         let lines = |word: &str| log.lines().filter(|line| line.contains(word)).map(str::to_owned).collect();
         let complaints: [Vec<String>; 2] = [lines(": GAP,"), lines(": LATE,")];
         Ok(Observed {
             stored: stored.len(),
             repeated: lines(": repeated,").len(),
+            restarted,
             different: missing.chain(unknown).collect(),
             complaints: complaints.concat(),
         })

@@ -62,6 +62,7 @@ impl Report<'_> {
             ("wrong contents", wrong.len().to_string()),
             ("stored by the consumer", self.observed.stored.to_string()),
             ("  repeats it dropped", self.observed.repeated.to_string()),
+            ("  its sidecar stuck", if self.observed.restarted { "once" } else { "never" }.to_owned()),
             ("  gaps or late ones", self.observed.complaints.len().to_string()),
             ("time to drain", drained),
         ];
@@ -76,7 +77,8 @@ impl Report<'_> {
         for fault in self.timeline.phases.iter().filter_map(|phase| phase.fault) {
             *times.entry(When::During(fault.kind)).or_default() += 1;
         }
-        println!("\n{:<40} times  calls   503  failed  p50 ms  p99 ms", "while");
+        // Of the phases of a kind, the one in the middle and the worst.
+        println!("\n{:<40} times  calls   503  failed  p50 ms  p99 ms   worst", "while");
         for (when, seen) in &self.service.seen {
             let name = match when {
                 When::Calm => "calm, at the beginning".to_owned(),
@@ -84,9 +86,10 @@ impl Report<'_> {
                 When::During(kind) => kind.to_string(),
             };
             let count = times.get(when).map(ToString::to_string).unwrap_or_default();
-            let [p50, p99] = [50, 99].map(|percent| seen.percentile(percent).as_secs_f64() * 1_000.0);
+            let times = [seen.percentile(50), seen.percentile(99), seen.worst_percentile(99)];
+            let [p50, p99, worst] = times.map(|time| time.as_secs_f64() * 1_000.0);
             println!(
-                "{name:<40} {count:>5} {:>6} {:>5} {:>7} {p50:>7.1} {p99:>7.1}",
+                "{name:<40} {count:>5} {:>6} {:>5} {:>7} {p50:>7.1} {p99:>7.1} {worst:>7.1}",
                 seen.calls, seen.unavailable, seen.failed
             );
         }

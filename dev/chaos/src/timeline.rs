@@ -44,11 +44,6 @@ impl Timeline {
     /// The calm at the beginning by the clock, in milliseconds since 1970; empty when there was none.
     pub(crate) fn baseline(&self) -> Range<i64> {
         let Some(first) = self.phases.first() else { return 0..0 };
-        let clock = |instant: Instant| {
-            let time = SystemTime::now().checked_sub(instant.elapsed());
-            let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
-            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-        };
         clock(first.started)..clock(first.ended)
     }
 
@@ -56,4 +51,11 @@ impl Timeline {
     pub(crate) fn is_baseline(&self, instant: Instant) -> bool {
         self.phases.first().is_some_and(|first| (first.started..first.ended).contains(&instant))
     }
+}
+
+/// What the clock showed then, in milliseconds since 1970.
+pub(crate) fn clock(instant: Instant) -> i64 {
+    let time = SystemTime::now().checked_sub(instant.elapsed());
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }

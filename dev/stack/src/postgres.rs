@@ -24,6 +24,8 @@ pub struct PostgresOptions<'a> {
     pub port: u16,
     /// Whether commits survive a crash of the machine (fsync). Off is faster, for tests.
     pub durable: bool,
+    /// Whether it leaves the processor to others who want it ([`Launch::yielding`]).
+    pub yielding: bool,
 }
 
 /// A running cluster, ended with a fast shutdown when dropped.
@@ -36,7 +38,7 @@ pub struct Postgres {
 impl Postgres {
     /// Starts a durable cluster, which is created when the directory has none.
     pub fn start(directory: &Path, port: u16) -> Result<Self> {
-        Self::start_with(&PostgresOptions { directory, port, durable: true })
+        Self::start_with(&PostgresOptions { directory, port, durable: true, yielding: false })
     }
 
     /// Starts a cluster, which is created when the directory has none. Errors: PostgreSQL is not installed, the port is
@@ -174,6 +176,13 @@ fn launch(options: &PostgresOptions<'_>, data: &Path) -> Result<Launch> {
         "unix_socket_directories=".to_owned(),
         // Spin keeps up to 64 connections for each component.
         "max_connections=1000".to_owned(),
+        "log_min_duration_statement=8".into(),
+        "log_lock_waits=on".into(),
+        "deadlock_timeout=5ms".into(),
+        "log_checkpoints=on".into(),
+        "log_autovacuum_min_duration=0".into(),
+        "log_line_prefix=%n %p ".into(),
+        "track_io_timing=on".into(),
         format!("fsync={on_off}"),
         format!("synchronous_commit={on_off}"),
         format!("full_page_writes={on_off}"),
@@ -182,6 +191,7 @@ fn launch(options: &PostgresOptions<'_>, data: &Path) -> Result<Launch> {
     // SIGINT is its fast shutdown: it ends its sessions; SIGTERM would wait for them.
     let launch = launch.stop_signal(Signal::INT, Duration::from_secs(10)).death_signal("INT");
     let launch = launch.log(options.directory.join("postgres.log"));
+    let launch = if options.yielding { launch.yielding() } else { launch };
     Ok(settings.into_iter().fold(launch, |launch, setting| launch.arg("-c").arg(setting)))
 }
 

@@ -311,3 +311,9 @@ pub fn clear(directory: &Path) -> Result<()> {
     }
     fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))
 }
+
+/// Waits until the disk holds what has been written so far. The system would write it at a time of its own, and commits,
+/// which wait for the disk, would stand in line behind it: what a measurement has set up must not slow it down.
+pub fn write_out() {
+    rustix::fs::sync();
+}

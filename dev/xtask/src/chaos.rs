@@ -51,7 +51,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 /// With its own defaults for everything else. The sample consumer is built first.
 pub(crate) fn launch(project: &Project, programs: &Programs) -> Result<Launch> {
     in_project(
-        Launch::new("cargo build", "cargo").args(["build", "--quiet", "--package", "consumer"]),
+        Launch::new("cargo build", "cargo").args([
+            "build",
+            "--quiet",
+            "--profile",
+            "host",
+            "--package",
+            "consumer",
+        ]),
         project,
     )
     .run()?;
@@ -67,7 +74,7 @@ pub(crate) fn launch(project: &Project, programs: &Programs) -> Result<Launch> {
         .arg(&programs.libraries)
         .args(["--host", &programs.host.to_string()])
         .arg("--consumer")
-        .arg(project.path("target/debug/consumer"))
+        .arg(project.path("target/host/consumer"))
         .current_dir(project.path(""));
     Ok(launch)
 }

@@ -52,7 +52,12 @@ fn start_postgres(project: &Project, progress: &Arc<Progress>) -> Result<Postgre
     let directory = project.local("test/postgres");
     stack::postgres::remove(&directory)?;
     progress.step("PostgreSQL started", || {
-        Postgres::start_with(&PostgresOptions { directory: &directory, port: free_port()?, durable: false })
+        Postgres::start_with(&PostgresOptions {
+            directory: &directory,
+            port: free_port()?,
+            durable: false,
+            yielding: false,
+        })
     })
 }
 
