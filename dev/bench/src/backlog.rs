@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use serde_json::json;
-use stack::{System, database};
+use stack::{System, database, system};
 use tokio::runtime::Runtime;
 
 use crate::Programs;
@@ -121,13 +121,14 @@ impl Bench {
             runtime: crate::runtime()?,
             ports: numbers().map(|number| system.host_port(number)).collect::<Result<_>>()?,
             sidecars: numbers().map(|number| system.sidecar_port(number)).collect::<Result<_>>()?,
-            create: Users::new("caller", 200).create(),
+            create: Users::new("caller", 200, 0).create(),
             rate: options.rate,
             system,
         })
     }
 
     fn load(&self, time: Duration) -> Result<Seen> {
+        system::write_out();
         self.runtime.block_on(load::open(&self.ports, self.rate, time, &self.create))
     }
 
@@ -147,6 +148,7 @@ impl Bench {
         for _ in 0..changes {
             database::run(self.system.database_url(), &fill)?;
         }
+        system::write_out();
         let started = Instant::now();
         for number in 0..self.system.replicas() {
             self.system.start_sidecar(number)?;

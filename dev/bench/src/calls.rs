@@ -16,12 +16,13 @@ use crate::load::Make;
 /// How long tokens are valid: longer than any run.
 const VALID: Duration = Duration::from_secs(24 * 3_600);
 
-/// How many tasks each user has for reading.
-pub(crate) const TASKS_PER_USER: usize = 20;
-
-/// Users, each with a token.
+/// Users, each with a token and so many tasks.
 #[derive(Clone)]
-pub(crate) struct Users(Arc<Vec<User>>);
+pub(crate) struct Users {
+    name: &'static str,
+    users: Arc<Vec<User>>,
+    tasks: u64,
+}
 
 struct User {
     id: Uuid,
@@ -30,18 +31,17 @@ struct User {
 
 impl Users {
     /// Always the same for the same name.
-    pub(crate) fn new(name: &str, count: u64) -> Self {
+    pub(crate) fn new(name: &'static str, count: u64, tasks: u64) -> Self {
         let user = |number| {
-            let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("{name} {number}").as_bytes());
+            let id = id(&format!("{name} {number}"));
             let token = stack::token::mint(stack::system::SECRET, &id.to_string(), VALID);
             User { id, authorization: format!("Bearer {token}") }
         };
-        Self(Arc::new((0..count).map(user).collect()))
+        Self { name, users: Arc::new((0..count).map(user).collect()), tasks }
     }
 
     fn of(&self, call: u64) -> Option<&User> {
-        let count = u64::try_from(self.0.len()).unwrap_or(u64::MAX);
-        self.0.get(usize::try_from(call.checked_rem(count)?).ok()?)
+        self.users.get(usize::try_from(call.checked_rem(self.users.len() as u64)?).ok()?)
     }
 
     /// Creates tasks of all users in turn.
@@ -74,10 +74,19 @@ impl Users {
         })
     }
 
+    /// Completes tasks of all users in turn, once more.
+    pub(crate) fn complete(&self) -> Make {
+        let users = self.clone();
+        Arc::new(move |call| {
+            users.request(call, Method::POST, &format!("{}/complete", users.task(call)), String::new())
+        })
+    }
+
     /// Gives each user completed tasks, which the calls above expect: an API that creates others does not disturb them.
     pub(crate) async fn seed(&self, database_url: &str) -> Result<()> {
-        let owners = self.0.iter().flat_map(|user| [user.id; TASKS_PER_USER]);
-        let (owners, tasks): (Vec<Uuid>, Vec<Uuid>) = owners.zip((0..).map(task)).unzip();
+        let owners = self.users.iter().flat_map(|user| (0..self.tasks).map(|_| user.id));
+        let (owners, tasks): (Vec<Uuid>, Vec<Uuid>) =
+            owners.zip((0..).map(|number| self.task_id(number))).unzip();
         let sql = "insert into tasks (id, user_id, title, completed)
             select task, owner, 'A task to read', true from unnest($1::uuid[], $2::uuid[]) as seed (task, owner)";
         crate::connect(database_url).await?.execute(sql, &[&tasks, &owners]).await?;
@@ -86,9 +95,14 @@ impl Users {
 
     /// The path of a task of the user that the call is for.
     fn task(&self, call: u64) -> String {
-        let (users, tasks) = (self.0.len() as u64, TASKS_PER_USER as u64);
+        let users = self.users.len() as u64;
         let (user, turn) = (call.checked_rem(users).unwrap_or(0), call.checked_div(users).unwrap_or(0));
-        format!("/api/v1/tasks/{}", task(user * tasks + turn % tasks))
+        let task = turn.checked_rem(self.tasks).unwrap_or(0);
+        format!("/api/v1/tasks/{}", self.task_id(user * self.tasks + task))
+    }
+
+    fn task_id(&self, number: u64) -> Uuid {
+        id(&format!("{} task {number}", self.name))
     }
 
     fn request(&self, call: u64, method: Method, path: &str, body: String) -> Call {
@@ -105,6 +119,6 @@ impl Users {
     }
 }
 
-fn task(number: u64) -> Uuid {
-    Uuid::new_v5(&Uuid::NAMESPACE_OID, format!("task {number}").as_bytes())
+fn id(name: &str) -> Uuid {
+    Uuid::new_v5(&Uuid::NAMESPACE_OID, name.as_bytes())
 }

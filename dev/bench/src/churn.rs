@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
-use stack::{System, database};
+use stack::{System, database, system};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio_postgres::{Client, Statement};
@@ -64,7 +64,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Report> {
     let mut bench = Bench {
         runtime: crate::runtime()?,
         port: system.host_port(0)?,
-        create: Users::new("caller", 200).create(),
+        create: Users::new("caller", 200, 0).create(),
         report: Report::new("churn", json!({"changes": options.changes, "users": options.users})),
         system,
     };
@@ -81,6 +81,7 @@ pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Report> {
 
 impl Bench {
     fn time(&self) -> Result<Seen> {
+        system::write_out();
         self.runtime.block_on(load::open(&[self.port], RATE, TIMED, &self.create))
     }
 

@@ -1,35 +1,45 @@
 //! The API beside its peers in one run: a native service with the same outbox, and a conventional one that publishes each
-//! event before it answers. All have their own database in one PostgreSQL and their own sidecar on one Kafka; rounds are
-//! interleaved, so that whatever else the machine does meets all of them.
+//! event before it answers; with events, without, and with a sidecar that fails. Rounds are interleaved, so that whatever
+//! else the machine does meets all of them.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
-use stack::resources::Deliver;
-use stack::system::{APP_TOKEN, SECRET};
-use stack::{
-    App, AppOptions, Broker, DatabaseAddress, Kafka, KafkaOptions, Launch, Postgres, Process, Sidecar,
-    SidecarOptions, database, free_port, probe, write_resources,
-};
+use stack::{database, system};
 use tokio::runtime::Runtime;
 
 use crate::Programs;
-use crate::calls::{TASKS_PER_USER, Users};
+use crate::arrival;
+use crate::calls::Users;
+use crate::floor;
 use crate::load::{self, Make, Seen, as_f64};
+use crate::peers::{Events, Kind, Parts, Peer, Spec};
 use crate::report::{Report, Spread};
 use crate::usage::{self, Usage};
 
-/// Users whose tasks are changed and read.
-const USERS: u64 = 200;
+mod targets;
 
-/// The rate at which latencies are measured, per second.
+/// Users whose tasks are changed and read, and tasks of each.
+const USERS: u64 = 200;
+const TASKS: u64 = 20;
+
+/// Users with many tasks, and tasks of each.
+const HOARDERS: u64 = 4;
+const HOARD: u64 = 1_000;
+
+/// The rates at which latencies are measured, per second.
+const RATES: [u32; 3] = [50, 200, 500];
+
+/// The rate at which the cost of events is measured, per second.
 const RATE: u32 = 200;
 
 /// Connections that never pause, for throughput.
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+const CONNECTIONS: [usize; 4] = [1, 16, 64, 256];
+
+/// For everything but creating.
+const SOME: usize = 16;
 
 /// Between two measurements: what the one before has left is delivered meanwhile.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -43,236 +53,321 @@ pub(crate) struct Options {
     /// How long each measurement takes
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Measure only what has this in its name, such as "get" or "64 connections"
+    #[arg(long)]
+    only: Option<String>,
 }
 
-/// What is compared. The second one is what ratios are to.
-const PEERS: [&str; 3] = ["taskcast", "native", "conventional"];
+/// What is compared.
+const PEERS: [Spec; 8] = [
+    Spec { name: TASKCAST, kind: Kind::Taskcast, events: Events::Kafka, relay: true },
+    Spec { name: NATIVE, kind: Kind::Native, events: Events::Kafka, relay: false },
+    Spec { name: CONVENTIONAL, kind: Kind::Conventional, events: Events::Kafka, relay: false },
+    Spec { name: IN_MEMORY, kind: Kind::Taskcast, events: Events::InMemory, relay: true },
+    Spec { name: OFF, kind: Kind::Taskcast, events: Events::Off, relay: false },
+    Spec { name: NATIVE_OFF, kind: Kind::Native, events: Events::Off, relay: false },
+    Spec { name: HUNG, kind: Kind::Taskcast, events: Events::Hung, relay: true },
+    Spec { name: REFUSED, kind: Kind::Taskcast, events: Events::Refused, relay: true },
+];
+const TASKCAST: &str = "taskcast";
+const NATIVE: &str = "native";
+const CONVENTIONAL: &str = "conventional";
+const IN_MEMORY: &str = "taskcast, broker in memory";
+const OFF: &str = "taskcast, events off";
+const NATIVE_OFF: &str = "native, events off";
+const HUNG: &str = "taskcast, sidecar hangs";
+const REFUSED: &str = "taskcast, no sidecar";
 
-/// A running service with its parts. Fields are dropped, and so ended, in this order.
-struct Peer {
-    name: &'static str,
-    service: Service,
-    sidecar: Sidecar,
-    port: u16,
+/// Those that deliver to Kafka.
+const MAIN: [&str; 3] = [TASKCAST, NATIVE, CONVENTIONAL];
+
+/// What a figure is compared with.
+fn reference(peer: &str) -> &'static str {
+    if [OFF, NATIVE_OFF].contains(&peer) { NATIVE_OFF } else { NATIVE }
 }
 
-enum Service {
-    Components(App),
-    Native(Process),
-}
+/// The database of the same statements without any service.
+const FLOOR: &str = "floor";
 
-struct Parts<'a> {
-    programs: &'a Programs,
-    directory: &'a Path,
-    postgres: Postgres,
-    kafka: Kafka,
+/// Readers and creators are others, so that no list grows.
+struct Callers {
+    readers: Users,
+    creators: Users,
+    hoarders: Users,
 }
 
 pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Report> {
     let directory = programs.directory.join("compare");
     let runtime = crate::runtime()?;
     let parts = Parts::start(programs, &directory)?;
-    // Those who read and those who create are others, so that no list grows.
-    let (users, creators) = (Users::new("reader", USERS), Users::new("creator", USERS));
+    let callers = Callers {
+        readers: Users::new("reader", USERS, TASKS),
+        creators: Users::new("creator", USERS, 0),
+        hoarders: Users::new("hoarder", HOARDERS, HOARD),
+    };
     let mut peers = Vec::new();
-    for name in PEERS {
-        println!("starting {name}");
-        let peer = parts.peer(name)?;
-        runtime.block_on(users.seed(&parts.postgres.url(name)))?;
-        peers.push(peer);
+    for name in PEERS.map(|spec| spec.name).into_iter().chain([FLOOR]) {
+        let url = parts.database(name)?;
+        runtime.block_on(callers.seed(&url))?;
+        database::run(&url, "vacuum analyze tasks")?;
     }
-    let mut table = Table { runtime, postgres: parts.postgres.process().pid(), figures: BTreeMap::new() };
-    let time = Duration::from_secs(options.seconds);
-    // Everything is compiled, connected and prepared before anything counts.
-    table.round(&peers, &users, &creators, Duration::from_secs(2))?;
+    for spec in PEERS {
+        println!("starting {}", spec.name);
+        peers.push(parts.peer(spec)?);
+    }
+    let postgres = parts.postgres.process().pid();
+    let only = options.only.clone().unwrap_or_default();
+    let mut table =
+        Table { runtime, parts: &parts, postgres, peers, callers, only, figures: BTreeMap::new() };
+    println!("warming up");
+    table.round(Duration::from_secs(1))?;
     table.figures.clear();
     for round in 1..=options.rounds {
         println!("round {round} of {}", options.rounds);
-        table.round(&peers, &users, &creators, time)?;
+        table.round(Duration::from_secs(options.seconds))?;
     }
     let mut report = Report::new("compare", json!({"rounds": options.rounds, "seconds": options.seconds}));
-    table.report(&mut report);
+    table.report(&mut report)?;
     Ok(report)
 }
 
-impl<'a> Parts<'a> {
-    fn start(programs: &'a Programs, directory: &'a Path) -> Result<Self> {
-        stack::system::clear(directory)?;
-        let postgres = Postgres::start(&directory.join("postgres"), free_port()?)?;
-        let options = KafkaOptions {
-            libraries: programs.kafka.clone(),
-            directory: &directory.join("kafka"),
-            port: free_port()?,
-        };
-        Ok(Self { programs, directory, postgres, kafka: Kafka::start(&options)? })
-    }
-
-    fn peer(&self, name: &'static str) -> Result<Peer> {
-        self.postgres.create_database(name)?;
-        database::migrate(&self.postgres.url(name), &self.programs.project.join("migrations"))?;
-        let (port, sidecar_port) = (free_port()?, free_port()?);
-        let service = match name {
-            "taskcast" => Service::Components(self.components(name, port, sidecar_port)?),
-            "native" => Service::Native(self.native(name, "outbox", port, sidecar_port)?),
-            _ => Service::Native(self.native(name, "direct", port, sidecar_port)?),
-        };
-        let resources = self.directory.join(name).join("resources");
-        let deliver = if name == "taskcast" { Deliver::Ticks } else { Deliver::Nothing };
-        write_resources(&resources, &Broker::Kafka { bootstrap: self.kafka.bootstrap() }, deliver)?;
-        let sidecar = Sidecar::start(SidecarOptions {
-            daprd: self.programs.daprd.clone(),
-            app_id: name.to_owned(),
-            http_port: sidecar_port,
-            resources: &resources,
-            app_port: Some(port),
-            api_token: None,
-            app_token: Some(APP_TOKEN.to_owned()),
-            log: self.directory.join(name).join("daprd.log"),
-            on_log: None,
-            yielding: false,
-        })?;
-        Ok(Peer { name, service, sidecar, port })
-    }
-
-    fn components(&self, name: &str, port: u16, sidecar_port: u16) -> Result<App> {
-        let database_url = self.postgres.url(name);
-        let address = DatabaseAddress::parse(&database_url)?;
-        let variables = [
-            ("database_host", address.host_port().to_owned()),
-            ("database_url", database_url.clone()),
-            ("jwt_secret", SECRET.to_owned()),
-            ("app_api_token", APP_TOKEN.to_owned()),
-            ("dapr_url", format!("http://127.0.0.1:{sidecar_port}")),
-        ];
-        App::start(AppOptions {
-            host: &self.programs.host,
-            manifest: self.programs.manifest()?,
-            listen_port: port,
-            variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
-            log: self.directory.join(name).join("service.log"),
-            on_log: None,
-        })
-    }
-
-    fn native(&self, name: &str, events: &str, port: u16, sidecar_port: u16) -> Result<Process> {
-        let process = Launch::new(name, &self.programs.native)
-            .args(["--listen", &format!("127.0.0.1:{port}"), "--events", events])
-            .args(["--database-url", &self.postgres.url(name), "--jwt-secret", SECRET])
-            .args(["--dapr-url", &format!("http://127.0.0.1:{sidecar_port}")])
-            .log(self.directory.join(name).join("service.log"))
-            .start()?;
-        process.wait_until(Duration::from_secs(30), || probe::status(port, "/api/v1/health").is_some())?;
-        Ok(process)
+impl Callers {
+    async fn seed(&self, database_url: &str) -> Result<()> {
+        self.readers.seed(database_url).await?;
+        self.hoarders.seed(database_url).await
     }
 }
 
-impl Peer {
-    fn service(&self) -> u32 {
-        match &self.service {
-            Service::Components(app) => app.process().pid(),
-            Service::Native(process) => process.pid(),
-        }
-    }
-}
-
-/// By what was measured, and by peer.
-struct Table {
+/// Everything that is measured.
+struct Table<'a> {
     runtime: Runtime,
+    parts: &'a Parts<'a>,
     postgres: u32,
+    peers: Vec<Peer>,
+    callers: Callers,
+    /// What is measured has this in its name.
+    only: String,
+    /// By what, and by peer.
     figures: BTreeMap<(String, &'static str), Figures>,
 }
 
+/// One thing, of one peer, over the rounds.
 #[derive(Default)]
 struct Figures {
+    /// How many things were measured before it.
+    order: usize,
     /// Requests per second.
     rates: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
+    p999: Vec<f64>,
     /// Milliseconds of the processor for a request: the service, PostgreSQL, the sidecar.
     costs: [Vec<f64>; 3],
     failed: u64,
 }
 
-impl Table {
-    fn round(&mut self, peers: &[Peer], users: &Users, creators: &Users, time: Duration) -> Result<()> {
+impl Table<'_> {
+    fn round(&mut self, time: Duration) -> Result<()> {
+        system::write_out();
+        let create = self.callers.creators.create();
         for connections in CONNECTIONS {
-            for peer in peers {
-                self.closed(
-                    peer,
-                    &format!("create, {connections} connections"),
-                    &creators.create(),
-                    connections,
-                    time,
-                )?;
-            }
+            self.closed(&MAIN, &creates(connections), &create, connections, time)?;
         }
-        let list = format!("list of {TASKS_PER_USER}");
-        for (what, make) in [("get", users.read()), (&list, users.list()), ("patch", users.update())] {
-            for peer in peers {
-                self.closed(peer, &format!("{what}, 16 connections"), &make, 16, time)?;
-            }
+        self.closed(&[IN_MEMORY, OFF, NATIVE_OFF], &creates(SOME), &create, SOME, time)?;
+        self.floor("create", floor::CREATE, time)?;
+        let readers = self.callers.readers.clone();
+        self.closed(&MAIN, "patch, 16 connections", &readers.update(), SOME, time)?;
+        self.closed(&MAIN, "complete, 16 connections", &readers.complete(), SOME, time)?;
+        self.closed(&MAIN, GET, &readers.read(), SOME, time)?;
+        self.floor("get", floor::GET, time)?;
+        self.closed(&MAIN, &format!("list of {TASKS}, 16 connections"), &readers.list(), SOME, time)?;
+        let hoarders = self.callers.hoarders.list();
+        self.closed(&[TASKCAST, NATIVE], &format!("list of {HOARD}, 16 connections"), &hoarders, SOME, time)?;
+        for rate in RATES {
+            self.open(&MAIN, rate, &create, time)?;
         }
-        for peer in peers {
-            let seen = self.runtime.block_on(load::open(&[peer.port], RATE, time, &creators.create()))?;
-            self.add(format!("create, {RATE} per second"), peer.name, &seen, [Usage::default(); 3]);
-            std::thread::sleep(PAUSE);
+        self.open(&[OFF, HUNG, REFUSED], RATE, &create, time)?;
+        for peer in [TASKCAST, NATIVE] {
+            self.arrival(peer, &create, time)?;
         }
         Ok(())
     }
 
+    fn peer(&self, name: &str) -> Result<&Peer> {
+        self.peers.iter().find(|peer| peer.name == name).context("no such peer")
+    }
+
     fn closed(
         &mut self,
-        peer: &Peer,
+        names: &[&'static str],
         what: &str,
         make: &Make,
         connections: usize,
         time: Duration,
     ) -> Result<()> {
-        let pids = [peer.service(), self.postgres, peer.sidecar.process().pid()];
-        let before = pids.map(|pid| usage::of(&[pid]));
-        let seen = self.runtime.block_on(load::closed(&[peer.port], connections, time, make))?;
-        // What follows the responses belongs to them.
-        std::thread::sleep(PAUSE);
-        let mut used = [Usage::default(); 3];
-        for ((used, pid), before) in used.iter_mut().zip(pids).zip(before) {
-            *used = usage::of(&[pid])? - before?;
+        for name in names {
+            let port = [self.peer(name)?.port];
+            self.measure(name, what, load::closed(&port, connections, time, make))?;
         }
-        self.add(what.to_owned(), peer.name, &seen, used);
         Ok(())
     }
 
-    fn add(&mut self, what: String, peer: &'static str, seen: &Seen, used: [Usage; 3]) {
-        let figures = self.figures.entry((what, peer)).or_default();
-        figures.rates.push(seen.rate());
-        figures.p50.push(seen.quantile(0.5));
-        figures.p99.push(seen.quantile(0.99));
-        for (costs, used) in figures.costs.iter_mut().zip(used) {
-            costs.push(used.processor.as_secs_f64() * 1_000.0 / as_f64(seen.times.len().max(1)));
+    fn open(&mut self, names: &[&'static str], rate: u32, make: &Make, time: Duration) -> Result<()> {
+        for name in names {
+            let port = [self.peer(name)?.port];
+            self.measure(name, &creates_at(rate), load::open(&port, rate, time, make))?;
         }
-        figures.failed += seen.failed;
+        Ok(())
     }
 
-    fn report(&self, report: &mut Report) {
-        for ((what, peer), figures) in &self.figures {
-            let median = |values: &[f64]| Spread::of(values.to_vec()).median();
-            let reference = self.figures.get(&(what.clone(), "native"));
-            let ratio = |of: fn(&Figures) -> &Vec<f64>| {
-                reference.map(|native| median(of(figures)) / median(of(native)))
-            };
-            let (rate, p50, p99) = (median(&figures.rates), median(&figures.p50), median(&figures.p99));
-            let [service, postgres, sidecar] = figures.costs.each_ref().map(|costs| median(costs));
-            let failed =
-                if figures.failed == 0 { String::new() } else { format!(", {} FAILED", figures.failed) };
-            let shown = format!(
-                "{rate:>7.0}/s ({:.2} of native)  p50 {p50:>6.2} ms  p99 {p99:>6.2} ms  processor {service:.2} + {postgres:.2} + {sidecar:.2} ms{failed}",
-                ratio(|figures| &figures.rates).unwrap_or(f64::NAN)
-            );
-            let value = json!({
-                "rates": figures.rates, "p50_ms": figures.p50, "p99_ms": figures.p99, "failed": figures.failed,
-                "processor_ms_per_request": {"service": service, "postgres": postgres, "sidecar": sidecar},
-                "rate_to_native": ratio(|figures| &figures.rates), "p50_to_native": ratio(|figures| &figures.p50),
-            });
-            report.row(format!("{what}: {peer}"), shown, value);
+    fn measure(
+        &mut self,
+        name: &'static str,
+        what: &str,
+        load: impl Future<Output = Result<Seen>>,
+    ) -> Result<()> {
+        if !what.contains(&self.only) {
+            return Ok(());
         }
+        let before = self.usage(name)?;
+        let seen = self.runtime.block_on(load)?;
+        // What follows the responses belongs to them.
+        std::thread::sleep(PAUSE);
+        let after = self.usage(name)?;
+        let figures = self.figures(what, name);
+        figures.add(&seen);
+        for ((costs, after), before) in figures.costs.iter_mut().zip(after).zip(before) {
+            let used = (after - before).processor.as_secs_f64();
+            costs.push(used * 1_000.0 / as_f64(seen.times.len().max(1)));
+        }
+        Ok(())
     }
+
+    /// The service, PostgreSQL, the sidecar.
+    fn usage(&self, name: &str) -> Result<[Usage; 3]> {
+        let [service, sidecar] = self.peer(name)?.usage()?;
+        Ok([service, usage::of(&[self.postgres])?, sidecar])
+    }
+
+    /// The statement alone, by pgbench.
+    fn floor(&mut self, what: &str, script: &str, time: Duration) -> Result<()> {
+        let (what, url) = (format!("{what}, {SOME} connections"), self.parts.url(FLOOR));
+        if !what.contains(&self.only) {
+            return Ok(());
+        }
+        for (peer, mode) in [(PGBENCH_PREPARED, "prepared"), (PGBENCH, "extended")] {
+            let rate = floor::run(&url, script, mode, SOME, time)?;
+            self.figures(&what, peer).rates.push(rate);
+        }
+        Ok(())
+    }
+
+    /// From the change to a consumer of Kafka.
+    fn arrival(&mut self, name: &'static str, make: &Make, time: Duration) -> Result<()> {
+        if !ARRIVAL.contains(&self.only) {
+            return Ok(());
+        }
+        let (bootstrap, port) = (self.parts.kafka.bootstrap(), [self.peer(name)?.port]);
+        let load = load::open(&port, RATE, time, make);
+        let seen = self.runtime.block_on(arrival::during(&bootstrap, load, PAUSE))?;
+        self.figures(ARRIVAL, name).add(&seen);
+        Ok(())
+    }
+
+    /// What there is of it, at first nothing.
+    fn figures(&mut self, what: &str, peer: &'static str) -> &mut Figures {
+        let order = self.figures.len();
+        self.figures.entry((what.to_owned(), peer)).or_insert_with(|| Figures { order, ..Figures::default() })
+    }
+
+    fn report(&self, report: &mut Report) -> Result<()> {
+        let mut all: Vec<_> = self.figures.iter().collect();
+        all.sort_by_key(|(_, figures)| figures.order);
+        for ((what, peer), figures) in all {
+            let reference = self.get(what, reference(peer));
+            report.row(format!("{what}: {peer}"), figures.shown(reference), figures.value(reference));
+        }
+        for peer in &self.peers {
+            let [service, sidecar] = peer.usage()?.map(|usage| as_f64(usage.memory) / 1e6);
+            let shown = format!("{service:.0} MB + {sidecar:.0} MB of the sidecar");
+            report.row(
+                format!("memory: {}", peer.name),
+                shown,
+                json!({"service_mb": service, "sidecar_mb": sidecar}),
+            );
+        }
+        if self.only.is_empty() {
+            targets::report(self, report);
+        }
+        Ok(())
+    }
+
+    fn get(&self, what: &str, peer: &str) -> Option<&Figures> {
+        self.figures.iter().find(|((of, by), _)| of == what && *by == peer).map(|(_, figures)| figures)
+    }
+}
+
+const PGBENCH: &str = "pgbench, statements parsed each time";
+const PGBENCH_PREPARED: &str = "pgbench, prepared statements";
+const GET: &str = "get, 16 connections";
+const ARRIVAL: &str = "from a change to a consumer of Kafka, 200 per second";
+
+fn creates(connections: usize) -> String {
+    let s = if connections == 1 { "" } else { "s" };
+    format!("create, {connections} connection{s}")
+}
+
+fn creates_at(rate: u32) -> String {
+    format!("create, {rate} per second")
+}
+
+impl Figures {
+    fn add(&mut self, seen: &Seen) {
+        self.rates.push(seen.rate());
+        self.p50.push(seen.quantile(0.5));
+        self.p99.push(seen.quantile(0.99));
+        self.p999.push(seen.quantile(0.999));
+        self.failed += seen.failed;
+    }
+
+    fn shown(&self, reference: Option<&Self>) -> String {
+        let mut shown = format!("{:>7.0}/s", median(&self.rates));
+        if let Some(ratio) = ratio(self, reference, |figures| &figures.rates) {
+            shown += &format!(" ({ratio:.2} of native)");
+        }
+        if !self.p50.is_empty() {
+            let [p50, p99, p999] = [&self.p50, &self.p99, &self.p999].map(|times| median(times));
+            shown += &format!("  p50 {p50:>6.2}  p99 {p99:>6.2}  p99.9 {p999:>6.2} ms");
+        }
+        let [service, postgres, sidecar] = self.costs.each_ref().map(|costs| median(costs));
+        if service.is_finite() {
+            shown += &format!("  processor {service:.2} + {postgres:.2} + {sidecar:.2} ms");
+        }
+        if self.failed > 0 {
+            shown += &format!(", {} FAILED", self.failed);
+        }
+        shown
+    }
+
+    fn value(&self, reference: Option<&Self>) -> serde_json::Value {
+        let [service, postgres, sidecar] = &self.costs;
+        json!({
+            "rates": self.rates, "p50_ms": self.p50, "p99_ms": self.p99, "p999_ms": self.p999,
+            "failed": self.failed,
+            "processor_ms_per_request": {"service": service, "postgres": postgres, "sidecar": sidecar},
+            "rate_to_native": ratio(self, reference, |figures| &figures.rates),
+            "p50_to_native": ratio(self, reference, |figures| &figures.p50),
+        })
+    }
+}
+
+/// NaN of nothing.
+fn median(values: &[f64]) -> f64 {
+    Spread::of(values.to_vec()).median()
+}
+
+/// Of the medians; `None` where one was not measured.
+fn ratio(figures: &Figures, reference: Option<&Figures>, of: fn(&Figures) -> &Vec<f64>) -> Option<f64> {
+    let ratio = median(of(figures)) / median(of(reference?));
+    ratio.is_finite().then_some(ratio)
 }

@@ -49,7 +49,8 @@ impl Seen {
         as_f64(self.times.len()) / self.elapsed.as_secs_f64()
     }
 
-    fn count(&mut self, took: Duration, succeeded: bool) {
+    /// One more request.
+    pub(crate) fn count(&mut self, took: Duration, succeeded: bool) {
         match succeeded {
             true => self.times.saturating_record(u64::try_from(took.as_micros()).unwrap_or(LONGEST)),
             false => self.failed += 1,

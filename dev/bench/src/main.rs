@@ -3,21 +3,28 @@
 //!
 //! | what | module |
 //! |---|---|
-//! | the API beside a native and a conventional service | [`compare`] |
+//! | the API beside a native and a conventional service | [`compare`], [`peers`], [`floor`], [`arrival`] |
+//! | the cost of a request as tables, users and backlog grow | [`growth`] |
+//! | from a cold start to an answer, and sizes | [`start`] |
 //! | a backlog after an outage | [`backlog`], [`raw`] |
 //! | the outbox after millions of delivered changes | [`churn`] |
 //! | requests, and sending them | [`calls`], [`client`], [`load`] |
 //! | what processes cost | [`usage`] |
 //! | what is printed | [`report`] |
 
+mod arrival;
 mod backlog;
 mod calls;
 mod churn;
 mod client;
 mod compare;
+mod floor;
+mod growth;
 mod load;
+mod peers;
 mod raw;
 mod report;
+mod start;
 mod usage;
 
 use std::path::PathBuf;
@@ -67,6 +74,10 @@ pub(crate) struct Programs {
 enum Scenario {
     /// How fast requests are answered, beside a native and a conventional service
     Compare(compare::Options),
+    /// Whether a request costs more the more tasks, users or pending changes there are
+    Growth(growth::Options),
+    /// How long a first request takes, and how large the components are
+    Start(start::Options),
     /// How fast a backlog is delivered after an outage, and what callers notice of it
     Backlog(backlog::Options),
     /// Whether a mutation costs more after millions of delivered changes
@@ -88,6 +99,8 @@ fn run(options: &Options) -> Result<()> {
     let programs = &options.programs;
     let report: Report = match &options.scenario {
         Scenario::Compare(options) => compare::run(programs, options)?,
+        Scenario::Growth(options) => growth::run(programs, options)?,
+        Scenario::Start(options) => start::run(programs, options)?,
         Scenario::Backlog(options) => backlog::run(programs, options)?,
         Scenario::Churn(options) => churn::run(programs, options)?,
     };
