@@ -11,7 +11,7 @@ line() { printf '%s\n' "$@"; }
 
 script() {
   line 'set client_min_messages = warning;' \
-    'select pg_advisory_lock(8386110886206600052) \g /dev/null' \
+    'select pg_advisory_lock(7883946363647714560) \g /dev/null' \
     'create table if not exists schema_migrations (version integer primary key, name text not null,' \
     'checksum text not null, applied_at timestamptz not null default now());'
   local file number checksum

@@ -14,8 +14,9 @@ use sha2::{Digest, Sha256};
 use crate::database_address::DatabaseAddress;
 use crate::{interrupt, programs};
 
-/// Any fixed number: two processes that migrate the same database wait for each other on it.
-const MIGRATION_LOCK: u64 = 0x7461_736b_6361_7374;
+/// Any fixed number: two processes that migrate the same database wait for each other on it. Not that of
+/// `left_to_drain()` in migration 0006, which every mutation takes: it would wait for the migration.
+pub const MIGRATION_LOCK: u64 = 0x6d69_6772_6174_6500;
 
 /// Creates an empty database.
 pub fn create(admin_url: &str, name: &str) -> Result<()> {
