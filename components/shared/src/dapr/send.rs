@@ -1,5 +1,6 @@
 //! Sending a request whose body is complete.
 
+use std::convert::Infallible;
 use std::future::pending;
 use std::pin::pin;
 
@@ -33,10 +34,10 @@ pub(super) async fn send(request: Request<String>) -> Result<Response, ErrorCode
     let write = async {
         let mut body = FullBody::new(bytes::Bytes::from(body));
         _ = writer.send_http_body(&mut body).await;
-        pending::<()>().await
+        pending::<Infallible>().await
     };
     match select(pin!(write), pin!(spin_sdk::http::send(request))).await {
-        Either::Left(((), _)) => Err(ErrorCode::InternalError(None)),
+        Either::Left((never, _)) => match never {},
         Either::Right((response, _)) => response,
     }
 }
