@@ -1,5 +1,6 @@
 //! A sidecar that is stopped, refuses, answers garbage or hangs: no caller notices, and nothing is lost.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -156,6 +157,35 @@ async fn every_attempt_is_logged_with_its_number() {
     .await;
     let numbers: Vec<_> = attempts.iter().take(3).map(|failure| failure["attempt"].clone()).collect();
     assert_eq!(numbers, [1, 2, 3]);
+}
+
+/// A drain of its own for each change would make a call to the sidecar for each, too, and two statements.
+#[tokio::test]
+async fn changes_during_an_outage_share_attempts_and_go_out_when_it_is_over() {
+    let _turn = turn::beside();
+    let stub = Stub::start(Behaviour::status(500));
+    let app = setup(Some(&stub)).start();
+    let users = app.users(60);
+    for user in &users {
+        user.create("Made during an outage").await;
+        wait::pass(Duration::from_millis(10)).await;
+    }
+    let attempts = stub.wait_attempts(2 * users.len()).await;
+    let calls: BTreeSet<_> = attempts.iter().map(|attempt| attempt.call).collect();
+    assert!(
+        calls.len() <= users.len() / 2,
+        "{} calls for the events of {} changes",
+        calls.len(),
+        users.len()
+    );
+    stub.behave(Behaviour::accept());
+    let user = app.user();
+    user.create("Made after it").await;
+    stub.wait_accepted(2).await;
+    wait::until(wait::SOON, "the delivery of what was made after the outage", async || {
+        app.database.outbox_of(user.id).await.is_empty().then_some(())
+    })
+    .await;
 }
 
 /// An app under load, with its failing or healthy sidecar.

@@ -74,6 +74,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(16);
 /// How often a drain whose sidecar fails takes along who has counted on it, as long as one of them has not committed.
 const LAST_LOOKS: usize = 3;
 
+/// So many passes in a row in which nothing got through say that the sidecar is at fault, and not a user's event.
+const PASSES_OF_AN_OUTAGE: u32 = 2;
+
+/// How long a drain then waits before it tries again. Whoever changes something meanwhile in its instance shares that attempt,
+/// instead of making one of their own.
+const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
+
 /// How many users the relay takes at a time. It serves nobody who waits.
 const USERS_OF_RELAY: i64 = 256;
 
@@ -147,6 +154,12 @@ impl Outcome {
     fn has_failed(&self) -> bool {
         self.retry_after_ms.is_some()
     }
+
+    /// Whether no topic took anything, of those that every change goes to.
+    fn got_nowhere(&self) -> bool {
+        let topics = Topic::TaskEvents.bit() | Topic::TaskUpdates.bit();
+        self.has_failed() && self.blocked_topics & topics == topics
+    }
 }
 
 /// A parked event that is to be tried again.
@@ -165,6 +178,8 @@ thread_local! {
     static RELAYING: Cell<bool> = const { Cell::new(false) };
     /// Users who have committed something that this instance has not claimed since.
     static WANTED: RefCell<VecDeque<Uuid>> = const { RefCell::new(VecDeque::new()) };
+    /// In how many passes in a row nothing got through.
+    static FAILED_PASSES: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Who delivers what a mutation has changed.
@@ -194,7 +209,7 @@ async fn deliver_wanted() -> Result<(), Error> {
     let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
     let (mut outcomes, mut drain_until, mut pause) = (Vec::new(), 0, FIRST_PAUSE);
     // Whether others may count on this drain, and how often it still takes those along who have done so.
-    let (mut shares, mut last_looks) = (true, 0_usize);
+    let (mut shares, mut last_looks) = (FAILED_PASSES.get() == 0, 0_usize);
     loop {
         let users = take_wanted();
         let room = USERS_BESIDE_REQUESTS.saturating_sub(users.len());
@@ -219,7 +234,9 @@ async fn deliver_wanted() -> Result<(), Error> {
         } else {
             0
         };
-        if claimed.look_again {
+        if is_outage(&outcomes) {
+            spin_sdk::time::sleep(OUTAGE_PAUSE).await;
+        } else if claimed.look_again {
             spin_sdk::time::sleep(pause).await;
             pause = (2 * pause).min(LONGEST_PAUSE);
         } else if !outcomes.is_empty() {
@@ -228,6 +245,17 @@ async fn deliver_wanted() -> Result<(), Error> {
             return Ok(());
         }
     }
+}
+
+/// Notes whether anything got through. True when nothing has for a while, and a next attempt can wait for more users.
+fn is_outage(outcomes: &[Outcome]) -> bool {
+    if outcomes.is_empty() {
+        return false;
+    }
+    let failed = outcomes.iter().all(Outcome::got_nowhere);
+    FAILED_PASSES.set(if failed { FAILED_PASSES.get().saturating_add(1) } else { 0 });
+    let wanted = WANTED.with_borrow(VecDeque::len);
+    FAILED_PASSES.get() >= PASSES_OF_AN_OUTAGE && wanted < USERS_BESIDE_REQUESTS
 }
 
 fn want(user: Uuid) {
@@ -281,7 +309,7 @@ struct Running(&'static LocalKey<Cell<bool>>);
 impl Running {
     /// `None` when it goes on already.
     fn begin(flag: &'static LocalKey<Cell<bool>>) -> Option<Running> {
-        (!flag.replace(true)).then_some(Running(flag))
+        (!flag.replace(true)).then(|| Running(flag))
     }
 }
 
@@ -358,6 +386,17 @@ async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_one_goes_on_at_a_time() {
+        let running = Running::begin(&DRAINING);
+        assert!(running.is_some());
+        for _ in 0..2 {
+            assert!(Running::begin(&DRAINING).is_none(), "an attempt must not end what goes on");
+        }
+        drop(running);
+        assert!(Running::begin(&DRAINING).is_some());
+    }
 
     #[test]
     fn a_lease_outlives_the_longest_pass() {
