@@ -23,7 +23,7 @@ const CALM: Duration = Duration::from_secs(10);
 
 const WARM_UP: Duration = Duration::from_secs(5);
 
-/// As a mutation records it. The sidecars are down meanwhile, so nobody drains.
+/// As a mutation records it.
 const FILL: &str = "select count(record_change(md5('backlog ' || number)::uuid, gen_random_uuid(), 'created',
     'Task of the backlog, user ' || number, false, null, true, true, false, gen_random_uuid()::text, null, null))
     from generate_series(1, :users) number;\n";
@@ -47,6 +47,25 @@ pub(crate) struct Options {
     /// How often everything is measured
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
+}
+
+/// Changes that nobody has delivered yet, of several users.
+pub(crate) struct Backlog {
+    pub(crate) changes: u64,
+    pub(crate) users: u64,
+}
+
+impl Backlog {
+    /// Records them, as mutations do. The sidecars must be down.
+    pub(crate) fn fill(&self, database_url: &str) -> Result<()> {
+        let fill = FILL.replace(":users", &self.users.to_string());
+        (0..self.changes / self.users).try_for_each(|_| database::run(database_url, &fill).map(drop))
+    }
+
+    /// Each has two.
+    pub(crate) fn events(&self) -> u64 {
+        2 * self.users * (self.changes / self.users)
+    }
 }
 
 struct Bench {
@@ -143,11 +162,8 @@ impl Bench {
         for number in 0..self.system.replicas() {
             self.system.kill_sidecar(number)?;
         }
-        let changes = options.changes / options.users;
-        let fill = FILL.replace(":users", &options.users.to_string());
-        for _ in 0..changes {
-            database::run(self.system.database_url(), &fill)?;
-        }
+        let pending = Backlog { changes: options.changes, users: options.users };
+        pending.fill(self.system.database_url())?;
         system::write_out();
         let started = Instant::now();
         for number in 0..self.system.replicas() {
@@ -157,7 +173,7 @@ impl Bench {
             drained(self.system.database_url()).await?;
             Ok(started.elapsed())
         };
-        self.measure(2 * changes * options.users, drained)
+        self.measure(pending.events(), drained)
     }
 
     /// Of work that publishes so many events and returns how long that took.
@@ -173,7 +189,7 @@ impl Bench {
 }
 
 /// Until less is pending than callers add within a moment.
-async fn drained(database_url: &str) -> Result<()> {
+pub(crate) async fn drained(database_url: &str) -> Result<()> {
     let since = Instant::now();
     let client = crate::connect(database_url).await?;
     let pending = client.prepare(PENDING).await?;

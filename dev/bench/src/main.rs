@@ -7,6 +7,7 @@
 //! | the cost of a request as tables, users and backlog grow | [`growth`] |
 //! | from a cold start to an answer, and sizes | [`start`] |
 //! | a backlog after an outage | [`backlog`], [`raw`] |
+//! | what more replicas bring | [`scale`] |
 //! | the outbox after millions of delivered changes | [`churn`] |
 //! | requests, and sending them | [`calls`], [`client`], [`load`] |
 //! | what processes cost | [`usage`] |
@@ -24,6 +25,7 @@ mod load;
 mod peers;
 mod raw;
 mod report;
+mod scale;
 mod start;
 mod usage;
 
@@ -80,6 +82,8 @@ enum Scenario {
     Start(start::Options),
     /// How fast a backlog is delivered after an outage, and what callers notice of it
     Backlog(backlog::Options),
+    /// What more replicas bring on one database, and whether they stand in each other's way
+    Scale(scale::Options),
     /// Whether a mutation costs more after millions of delivered changes
     Churn(churn::Options),
 }
@@ -102,6 +106,7 @@ fn run(options: &Options) -> Result<()> {
         Scenario::Growth(options) => growth::run(programs, options)?,
         Scenario::Start(options) => start::run(programs, options)?,
         Scenario::Backlog(options) => backlog::run(programs, options)?,
+        Scenario::Scale(options) => scale::run(programs, options)?,
         Scenario::Churn(options) => churn::run(programs, options)?,
     };
     report.finish(&programs.directory)
