@@ -6,7 +6,7 @@
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
-//! | the repository | [`statements`], [`upgrade`], [`routes`], [`bad_environments`] |
+//! | the repository | [`statements`], [`upgrade`], [`database_roles`], [`routes`], [`bad_environments`] |
 
 #[cfg(test)]
 mod authentication;
@@ -20,6 +20,8 @@ mod complete;
 mod correlation;
 #[cfg(test)]
 mod database_faults;
+#[cfg(test)]
+mod database_roles;
 #[cfg(test)]
 mod disconnects;
 #[cfg(test)]

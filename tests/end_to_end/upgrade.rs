@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::answer::{AUTHENTICATION, instant};
-use crate::harness::database::Database;
+use crate::harness::database::{Database, MIGRATOR};
 use crate::harness::{Own, Route, Setup, wait};
 
 const OWNER: Uuid = Uuid::from_u128(0x0a0a);
@@ -28,7 +28,8 @@ const OLD_TABLES: &str = "
 
 async fn upgraded(timestamps: &str) -> Own {
     let database = Database::empty();
-    database.execute(&OLD_TABLES.replace(" timestamp ", &format!(" {timestamps} "))).await;
+    let tables = OLD_TABLES.replace(" timestamp ", &format!(" {timestamps} "));
+    database.client_of(MIGRATOR).await.batch_execute(&tables).await.unwrap();
     database.migrate();
     Setup::new().with_dapr().database(database).start()
 }

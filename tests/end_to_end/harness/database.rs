@@ -1,5 +1,8 @@
-//! A database of a test's own, and what is in it.
+//! A database of a test's own, and what is in it. As in production (deploy/postgres), a role owns it and migrates, and
+//! the app has another one with only the rights that it uses.
 
+use std::fs;
+use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use stack::DatabaseAddress;
@@ -8,10 +11,20 @@ use uuid::Uuid;
 
 use crate::harness::environment::{admin_url, root};
 
+/// The role that owns the tables.
+pub(crate) const MIGRATOR: &str = "taskcast_migrator";
+
+/// The role of the API and the relay.
+pub(crate) const APP: &str = "taskcast_app";
+
+/// The role of who watches the outbox.
+pub(crate) const MONITOR: &str = "taskcast_monitor";
+
 /// A database that is dropped with this value.
 pub(crate) struct Database {
     name: String,
-    pub(crate) url: String,
+    /// The administrator's address, for what a test does itself.
+    url: String,
 }
 
 impl Database {
@@ -31,14 +44,26 @@ impl Database {
 
     fn create(name: String) -> Self {
         let admin_url = admin_url();
+        create_roles(&admin_url);
         stack::database::create(&admin_url, &name).expect("create a database");
         let url = with_name(&admin_url, &name);
+        run_file(&url, "roles.sql");
         Self { name, url }
     }
 
-    /// Applies the migrations that are missing; returns how many those were.
+    /// Applies the migrations that are missing, and says what the roles may do; returns how many migrations those were.
     pub(crate) fn migrate(&self) -> usize {
-        stack::database::migrate(&self.url, &root().join("migrations")).expect("migrate").len()
+        let url = self.url_of(MIGRATOR);
+        let applied = stack::database::migrate(&url, &root().join("migrations")).expect("migrate");
+        run_file(&url, "migrate/grants.sql");
+        applied.len()
+    }
+
+    /// Its address for one of the roles. All of them have the administrator's password.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        let (scheme, rest) = self.url.split_once("://").expect("an address");
+        let (_, rest) = rest.split_once(':').expect("a password");
+        format!("{scheme}://{role}:{rest}")
     }
 
     /// `host:port` of the server.
@@ -51,10 +76,14 @@ impl Database {
         DatabaseAddress::parse(&self.url).unwrap().password().unwrap_or("no password to show").to_owned()
     }
 
+    /// A connection as the administrator.
     pub(crate) async fn client(&self) -> Client {
-        let (client, connection) = tokio_postgres::connect(&self.url, NoTls).await.expect("connect");
-        tokio::spawn(connection);
-        client
+        connect(&self.url).await
+    }
+
+    /// A connection as one of the roles.
+    pub(crate) async fn client_of(&self, role: &str) -> Client {
+        connect(&self.url_of(role)).await
     }
 
     /// Runs SQL, statements separated by semicolons.
@@ -73,6 +102,32 @@ impl Database {
     pub(crate) async fn outbox_size(&self) -> i64 {
         self.client().await.query_one("SELECT count(*) FROM task_changes", &[]).await.unwrap().get(0)
     }
+}
+
+/// Roles belong to the server, so that two tests must not create them at the same time.
+fn create_roles(admin_url: &str) {
+    static CREATED: Once = Once::new();
+    CREATED.call_once(|| {
+        run_file(admin_url, "roles.sql");
+        let address = DatabaseAddress::parse(admin_url).unwrap();
+        let password = address.password().expect("the administrator has a password").to_owned();
+        for role in [MIGRATOR, APP, MONITOR] {
+            stack::database::run(admin_url, &format!("alter role {role} password '{password}'")).unwrap();
+        }
+    });
+}
+
+/// Runs a file of deploy/postgres.
+fn run_file(url: &str, name: &str) {
+    let path = root().join("deploy/postgres").join(name);
+    let sql = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    stack::database::run(url, &sql).unwrap_or_else(|error| panic!("{name}: {error}"));
+}
+
+async fn connect(url: &str) -> Client {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("connect");
+    tokio::spawn(connection);
+    client
 }
 
 impl Drop for Database {

@@ -8,7 +8,7 @@ use stack::free_port;
 
 use crate::harness::app::{App, Launch, Own};
 use crate::harness::collector::Dapr;
-use crate::harness::database::Database;
+use crate::harness::database::{APP, Database};
 use crate::harness::environment::{directory, root};
 use crate::harness::nudge::APP_TOKEN;
 use crate::harness::proxy::Proxy;
@@ -104,6 +104,6 @@ pub(crate) fn two_hosts(setup: impl Fn() -> Setup, first: &Stub, second: &Stub) 
 fn database_variables(database: &Database, proxy: Option<&Proxy>) -> [(String, String); 2] {
     let direct = database.host_port();
     let host_port = proxy.map_or_else(|| direct.clone(), |proxy| format!("127.0.0.1:{}", proxy.port));
-    let url = database.url.replacen(&direct, &host_port, 1);
+    let url = database.url_of(APP).replacen(&direct, &host_port, 1);
     [("database_url".to_owned(), url), ("database_host".to_owned(), host_port)]
 }
