@@ -75,7 +75,7 @@ async fn change_something(user: &User, tasks: &mut BTreeMap<Uuid, (String, usize
 /// Reads the topic until it holds a distinct event for every mutation; returns each user's in the order of the log.
 async fn wait_for_all(topic: &str, users: &[User]) -> BTreeMap<Uuid, Vec<Event>> {
     wait::until(wait::EVENTUALLY, &format!("{MUTATIONS} events on {topic} in Kafka"), async || {
-        let records = read(topic, users).await;
+        let records = read(&environment::kafka(), topic, users).await;
         let mut ids: Vec<_> = records.values().flatten().map(|event| event.id).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -85,8 +85,8 @@ async fn wait_for_all(topic: &str, users: &[User]) -> BTreeMap<Uuid, Vec<Event>>
 }
 
 /// The users' events in the topic. All of a user's records have one key, so they are in one partition.
-async fn read(topic: &str, users: &[User]) -> BTreeMap<Uuid, Vec<Event>> {
-    let client = ClientBuilder::new(vec![environment::kafka()]).build().await.expect("connect to Kafka");
+pub(crate) async fn read(bootstrap: &str, topic: &str, users: &[User]) -> BTreeMap<Uuid, Vec<Event>> {
+    let client = ClientBuilder::new(vec![bootstrap.to_owned()]).build().await.expect("connect to Kafka");
     let mut events: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
     for partition in 0..PARTITIONS {
         let partition = client.partition_client(topic, partition, UnknownTopicHandling::Retry).await.unwrap();

@@ -4,9 +4,9 @@
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
-//! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`] |
+//! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
-//! | the repository | [`statements`], [`upgrade`], [`database_roles`], [`routes`], [`bad_environments`] |
+//! | the repository | [`statements`], [`upgrade`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
 
 #[cfg(test)]
 mod authentication;
@@ -23,6 +23,8 @@ mod database_faults;
 #[cfg(test)]
 mod database_roles;
 #[cfg(test)]
+mod deployed_sidecar;
+#[cfg(test)]
 mod disconnects;
 #[cfg(test)]
 mod drains;
@@ -38,6 +40,8 @@ mod health;
 mod kafka;
 #[cfg(test)]
 mod leases;
+#[cfg(test)]
+mod manifests;
 #[cfg(test)]
 mod origin_and_cors;
 #[cfg(test)]

@@ -18,6 +18,10 @@ use crate::{interrupt, programs};
 /// `left_to_drain()` in migration 0006, which every mutation takes: it would wait for the migration.
 pub const MIGRATION_LOCK: u64 = 0x6d69_6772_6174_6500;
 
+/// Records which migrations a database has. The Job of `deploy/postgres/migrate` has the same table.
+pub const MIGRATIONS_TABLE: &str = "create table if not exists schema_migrations (version integer primary key, \
+     name text not null, checksum text not null, applied_at timestamptz not null default now());";
+
 /// Creates an empty database.
 pub fn create(admin_url: &str, name: &str) -> Result<()> {
     run(admin_url, &format!("create database {}", identifier(name)?)).map(drop)
@@ -103,8 +107,7 @@ fn script(migrations: &[Migration]) -> String {
     let mut script = format!(
         "set client_min_messages = warning;\n\
          select pg_advisory_lock({MIGRATION_LOCK}) \\g /dev/null\n\
-         create table if not exists schema_migrations (version integer primary key, name text not null,\n\
-         checksum text not null, applied_at timestamptz not null default now());\n"
+         {MIGRATIONS_TABLE}\n"
     );
     for Migration { version, file, checksum } in migrations {
         let _ = write!(

@@ -18,6 +18,16 @@ pub struct KafkaOptions<'a> {
     pub port: u16,
 }
 
+/// How a broker listens in production, beside the plain listener: with TLS, to one user with a password (SCRAM-SHA-512).
+pub struct Secured<'a> {
+    /// The port on 127.0.0.1.
+    pub port: u16,
+    /// The user.
+    pub user: &'a str,
+    /// The user's password.
+    pub password: &'a str,
+}
+
 /// A running broker that has the topics.
 pub struct Kafka {
     process: Process,
@@ -27,12 +37,25 @@ pub struct Kafka {
 impl Kafka {
     /// Starts it and creates the topics that are missing. Errors: with the end of its log.
     pub fn start(options: &KafkaOptions<'_>) -> Result<Self> {
+        Self::start_with(options, None)
+    }
+
+    /// Also listens as in production, with a certificate of its own ([`certificate`]); `options.directory` must be new.
+    pub fn start_secured(options: &KafkaOptions<'_>, secured: &Secured<'_>) -> Result<Self> {
+        Self::start_with(options, Some(secured))
+    }
+
+    fn start_with(options: &KafkaOptions<'_>, secured: Option<&Secured<'_>>) -> Result<Self> {
         let directory = options.directory;
         fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
         let settings = directory.join("server.properties");
-        fs::write(&settings, server_properties(options, free_port()?)).context("write Kafka's settings")?;
+        let mut properties = server_properties(options, free_port()?, secured);
+        if secured.is_some() {
+            properties += &key_properties(directory, &create_key(directory)?);
+        }
+        fs::write(&settings, properties).context("write Kafka's settings")?;
         if !directory.join("data/meta.properties").exists() {
-            format(options, &settings)?;
+            format(options, &settings, secured)?;
         }
         let launch = java(options, "Kafka", "kafka.Kafka").arg(&settings).log(directory.join("kafka.log"));
         let process = launch.start()?;
@@ -56,13 +79,60 @@ fn bootstrap(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
-fn format(options: &KafkaOptions<'_>, settings: &Path) -> Result<()> {
-    java(options, "Kafka's storage tool", "kafka.tools.StorageTool")
+/// The certificate of a broker that was started with [`Kafka::start_secured`] in this directory, in PEM.
+pub fn certificate(directory: &Path) -> PathBuf {
+    directory.join("ca.crt")
+}
+
+fn format(options: &KafkaOptions<'_>, settings: &Path, secured: Option<&Secured<'_>>) -> Result<()> {
+    let tool = java(options, "Kafka's storage tool", "kafka.tools.StorageTool")
         // In one argument, since an id may begin with a dash.
         .args(["format", &format!("--cluster-id={}", random::secret(16)?), "--config"])
-        .arg(settings)
-        .log(options.directory.join("format.log"))
-        .run()
+        .arg(settings);
+    let tool = match secured {
+        Some(Secured { user, password, .. }) => {
+            tool.args(["--add-scram", &format!("SCRAM-SHA-512=[name={user},password={password}]")])
+        }
+        None => tool,
+    };
+    tool.log(options.directory.join("format.log")).run()
+}
+
+/// Creates the broker's key and a certificate that it signs itself. Returns the password of the key's file.
+fn create_key(directory: &Path) -> Result<String> {
+    const PASSWORD: &str = "KEY_PASSWORD";
+    let password = random::secret(16)?;
+    let keytool = || {
+        let keytool = Launch::new("keytool", "keytool").env(PASSWORD, &password);
+        keytool.log(directory.join("keytool.log")).current_dir(directory)
+    };
+    let store = ["-alias", "kafka", "-keystore", "broker.p12", "-storepass:env", PASSWORD];
+    keytool()
+        .args(["-genkeypair", "-keyalg", "EC", "-groupname", "secp256r1", "-storetype", "PKCS12"])
+        .args([
+            "-dname",
+            "CN=Kafka on loopback",
+            "-ext",
+            "SAN=ip:127.0.0.1",
+            "-ext",
+            "bc:c",
+            "-validity",
+            "7",
+        ])
+        .args(store)
+        .run()?;
+    keytool().args(["-exportcert", "-rfc", "-file"]).arg(certificate(directory)).args(store).run()?;
+    Ok(password)
+}
+
+fn key_properties(directory: &Path, password: &str) -> String {
+    format!(
+        "ssl.keystore.type=PKCS12\n\
+         ssl.keystore.location={}\n\
+         ssl.keystore.password={password}\n\
+         ssl.key.password={password}\n",
+        directory.join("broker.p12").display()
+    )
 }
 
 fn java(options: &KafkaOptions<'_>, name: &str, class: &str) -> Launch {
@@ -74,15 +144,26 @@ fn java(options: &KafkaOptions<'_>, name: &str, class: &str) -> Launch {
         .yielding()
 }
 
-fn server_properties(options: &KafkaOptions<'_>, controller_port: u16) -> String {
+fn server_properties(
+    options: &KafkaOptions<'_>,
+    controller_port: u16,
+    secured: Option<&Secured<'_>>,
+) -> String {
     let (port, data) = (options.port, options.directory.join("data"));
+    let listener =
+        secured.map(|secured| format!(",SECURED://127.0.0.1:{}", secured.port)).unwrap_or_default();
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
          controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
          controller.listener.names=CONTROLLER\n\
-         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
-         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listener}\n\
+         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         listener.name.secured.scram-sha-512.sasl.jaas.config=\
+         org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
          log.dirs={}\n\
          num.partitions=3\n\
          offsets.topic.num.partitions=1\n\

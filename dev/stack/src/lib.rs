@@ -36,7 +36,7 @@ pub mod topics;
 
 pub use app::{App, AppOptions, Host};
 pub use database_address::DatabaseAddress;
-pub use kafka::{Kafka, KafkaOptions};
+pub use kafka::{Kafka, KafkaOptions, Secured};
 pub use launch::{Launch, OnLine};
 pub use ports::free_port;
 pub use postgres::{Postgres, PostgresOptions};

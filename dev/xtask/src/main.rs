@@ -8,6 +8,7 @@ mod chaos;
 mod event_lines;
 mod instructions;
 mod local;
+mod manifests;
 mod outbox;
 mod progress;
 mod project;
@@ -36,6 +37,8 @@ enum Command {
     Up(up::Options),
     /// Run all checks and tests on a real database, sidecar and broker
     Test(test::Options),
+    /// Check the manifests for Kubernetes, without a cluster
+    Manifests(manifests::Options),
     /// Break the real parts under load and check that no event is lost or out of order
     Chaos(chaos::Options),
     /// Measure speed and cost on the real parts
@@ -62,6 +65,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(options) => up::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Manifests(options) => manifests::run(&options),
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Token(options) => token::run(&options),

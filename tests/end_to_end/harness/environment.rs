@@ -26,6 +26,11 @@ pub(crate) fn kafka() -> String {
     required("TASKCAST_TEST_KAFKA")
 }
 
+/// The directory with Kafka's jars, for a broker of a test's own.
+pub(crate) fn kafka_libraries() -> PathBuf {
+    required("TASKCAST_TEST_KAFKA_LIBRARIES").into()
+}
+
 /// What serves the components: `embedded:<path>` or `spin:<path>`.
 pub(crate) fn host() -> Host {
     let text = required("TASKCAST_TEST_HOST");

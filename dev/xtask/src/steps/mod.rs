@@ -1,7 +1,9 @@
-//! What `up` and `test` need before they can start: built or installed when missing, otherwise left as it is.
+//! What commands need before they can start: built or installed when missing, otherwise left as it is.
 
+pub(crate) mod checker;
 pub(crate) mod components;
 pub(crate) mod daprd;
+pub(crate) mod go;
 pub(crate) mod host;
 pub(crate) mod kafka;
 pub(crate) mod packages;

@@ -1,11 +1,13 @@
-//! What needs nothing to run: formatting and lints, of Rust natively and as compiled for the components, and of Go.
+//! What needs nothing to run: formatting and lints, of Rust natively and as compiled for the components, and of Go; and the
+//! manifests.
 
 use anyhow::Result;
-use stack::Launch;
 
 use super::cargo;
 use super::tally::Tally;
+use crate::progress::Progress;
 use crate::project::Project;
+use crate::{manifests, steps};
 
 pub(super) fn run(project: &Project, tally: &mut Tally) -> Result<()> {
     tally.check("formatting", cargo(project, ["fmt", "--all", "--check"]))?;
@@ -15,16 +17,17 @@ pub(super) fn run(project: &Project, tally: &mut Tally) -> Result<()> {
     let components =
         project.components()?.iter().fold(components, |launch, name| launch.args(["--package", name]));
     tally.check("lints of the components", components.args(["--", "-D", "warnings"]))?;
-    match stack::programs::find("go") {
-        Some(go) => tally.check("lints of the sidecar", vet(project, &go)),
-        None => {
-            println!("there is no Go here: dev/daprd is not checked");
-            Ok(())
-        }
+    for module in ["daprd", "manifests"] {
+        vet(project, module, tally)?;
     }
+    println!("── manifests");
+    tally.part(Progress::show(|progress| manifests::check(project, progress, manifests::DIRECTORY)))
 }
 
-fn vet(project: &Project, go: &std::path::Path) -> Launch {
-    let launch = Launch::new("go vet", go).args(["vet", "./..."]).current_dir(project.path("dev/daprd"));
-    launch.env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "auto")
+fn vet(project: &Project, module: &str, tally: &mut Tally) -> Result<()> {
+    if stack::programs::find("go").is_none() {
+        println!("there is no Go here: dev/{module} is not checked");
+        return Ok(());
+    }
+    tally.check(&format!("lints of dev/{module}"), steps::go::go(project, module).args(["vet", "./..."]))
 }

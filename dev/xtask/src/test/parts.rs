@@ -36,11 +36,12 @@ impl Parts {
     }
 
     /// How the tests find the parts.
-    pub(super) fn environment(&self) -> Result<[(&'static str, String); 5]> {
+    pub(super) fn environment(&self) -> Result<[(&'static str, String); 6]> {
         let this = std::env::current_exe().context("find the program of cargo xtask")?;
         Ok([
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
             ("TASKCAST_TEST_KAFKA", self.kafka.bootstrap()),
+            ("TASKCAST_TEST_KAFKA_LIBRARIES", self.programs.libraries.display().to_string()),
             ("TASKCAST_TEST_DAPRD", self.programs.daprd.display().to_string()),
             ("TASKCAST_TEST_HOST", self.programs.host.to_string()),
             ("TASKCAST_TEST_XTASK", this.display().to_string()),

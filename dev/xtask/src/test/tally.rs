@@ -56,7 +56,12 @@ impl Tally {
     /// Runs a program that passes or fails as a whole, with its output on the terminal.
     pub(super) fn run(&mut self, name: &str, launch: Launch) -> Result<()> {
         println!("── {name}");
-        match launch.run() {
+        self.part(launch.run())
+    }
+
+    /// Counts something that has passed or failed as a whole.
+    pub(super) fn part(&mut self, result: Result<()>) -> Result<()> {
+        match result {
             Ok(()) => self.passed += 1,
             Err(error) => self.fail(&error)?,
         }

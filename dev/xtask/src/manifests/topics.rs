@@ -1,0 +1,207 @@
+//! The topics of the code, and no others: in Kafka, in its users' rights, in what sidecars may publish and read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use stack::resources::PUBSUB;
+use stack::topics::TOPICS;
+
+use super::Manifests;
+use super::built::{Object, Target};
+use super::findings::Findings;
+use super::json::{list, text, texts};
+use super::spin_app::SpinApp;
+
+const SOURCE: &str = "dev/stack/src/topics.rs";
+
+pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) {
+    for path in ["kafka/production", "kafka/local"] {
+        if let Some(target) = manifests.kustomization(path, findings) {
+            check_topics(target, findings);
+        }
+    }
+    if manifests.spin.variables.get("pubsub_name").is_none_or(|variable| variable.default != PUBSUB) {
+        findings.add(
+            "spin.toml",
+            format!("pubsub_name must be {PUBSUB} by default (dev/stack/src/resources.rs)"),
+        );
+    }
+    for target in manifests.overlays() {
+        check_publishers(target, findings);
+    }
+    for target in &manifests.built.targets {
+        for pubsub in pubsubs(target) {
+            check_pubsub(pubsub, findings);
+            check_user(manifests, pubsub, findings);
+        }
+        for subscription in target.of_kind("Subscription") {
+            check_subscription(target, subscription, findings);
+        }
+    }
+}
+
+fn pubsubs(target: &Target) -> impl Iterator<Item = &Object> {
+    target
+        .of_kind("Component")
+        .filter(|component| text(&component.value, "/spec/type").starts_with("pubsub."))
+}
+
+fn check_topics(target: &Target, findings: &mut Findings) {
+    let found: BTreeSet<&str> = target.of_kind("KafkaTopic").map(Object::name).collect();
+    for topic in TOPICS.iter().filter(|topic| !found.contains(*topic)) {
+        findings.add(
+            &target.path,
+            format!("has no KafkaTopic/{topic}, to which the app publishes ({SOURCE}): add it"),
+        );
+    }
+    for topic in target.of_kind("KafkaTopic").filter(|topic| !TOPICS.contains(&topic.name())) {
+        topic.wrong(
+            format!("the app publishes to no such topic ({SOURCE}): mend its name, or remove it"),
+            findings,
+        );
+    }
+}
+
+/// Every app of an overlay publishes to all topics and reads none.
+fn check_publishers(target: &Target, findings: &mut Findings) {
+    let apps: BTreeSet<&str> = SpinApp::all_in(target).map(|app| app.name()).collect();
+    for app in SpinApp::all_in(target) {
+        if app.value("pubsub_name").is_some_and(|name| name != PUBSUB) {
+            app.object
+                .wrong(format!("publishes to another component than {PUBSUB}: mend pubsub_name"), findings);
+        }
+    }
+    let Some(pubsub) = target.object("Component", PUBSUB) else {
+        return findings
+            .add(&target.path, format!("has no Component/{PUBSUB}, to which the app publishes: add it"));
+    };
+    if BTreeSet::from_iter(texts(&pubsub.value, "/scopes")) != apps {
+        pubsub.wrong(format!("must be for {apps:?} and nobody else: mend its scopes"), findings);
+    }
+    if !same(metadata(pubsub, "protectedTopics").split(',')) {
+        pubsub.wrong(format!("protectedTopics must be {}", TOPICS.join(",")), findings);
+    }
+    let (publishing, subscribing) =
+        (scopes(pubsub, "publishingScopes"), scopes(pubsub, "subscriptionScopes"));
+    for app in apps {
+        if !publishing.get(app).is_some_and(|topics| same(topics.iter().copied())) {
+            pubsub
+                .wrong(format!("publishingScopes must let {app} publish to {}", TOPICS.join(",")), findings);
+        }
+        if subscribing.get(app).is_some_and(|topics| !topics.is_empty()) {
+            pubsub.wrong(
+                format!("subscriptionScopes lets {app} read, but it reads nothing: write {app}="),
+                findings,
+            );
+        }
+    }
+}
+
+/// What holds for a consumer's, too.
+fn check_pubsub(pubsub: &Object, findings: &mut Findings) {
+    if pubsub.name() != PUBSUB {
+        pubsub.wrong(format!("must be called {PUBSUB}, as the app and its consumers call it"), findings);
+    }
+    if !same(metadata(pubsub, "allowedTopics").split(',')) {
+        pubsub.wrong(format!("allowedTopics must be {} ({SOURCE})", TOPICS.join(",")), findings);
+    }
+    for name in ["publishingScopes", "subscriptionScopes"] {
+        let scopes = scopes(pubsub, name);
+        for app in texts(&pubsub.value, "/scopes") {
+            match scopes.get(app) {
+                // Dapr allows whom it is not told about everything.
+                None => pubsub.wrong(
+                    format!("{name} does not name {app}, which may then use every topic: add it"),
+                    findings,
+                ),
+                Some(topics) => {
+                    for topic in topics.iter().filter(|topic| !TOPICS.contains(topic)) {
+                        pubsub.wrong(
+                            format!("{name} has the topic {topic}, which does not exist ({SOURCE})"),
+                            findings,
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The user that a sidecar is to Kafka has the rights that its scopes give it, and no more.
+fn check_user(manifests: &Manifests<'_>, pubsub: &Object, findings: &mut Findings) {
+    let name = metadata(pubsub, "saslUsername");
+    if name.is_empty() {
+        return;
+    }
+    let mut users = manifests.built.targets.iter().filter_map(|target| target.object("KafkaUser", name));
+    let Some(user) = users.next() else {
+        return pubsub
+            .wrong(format!("is Kafka's user {name}, of whom there is no KafkaUser: add it"), findings);
+    };
+    let any = |scopes: &str| self::scopes(pubsub, scopes).values().any(|topics| !topics.is_empty());
+    let mut expected = BTreeSet::from(["Describe"]);
+    expected.extend(any("publishingScopes").then_some("Write"));
+    expected.extend(any("subscriptionScopes").then_some("Read"));
+    let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for acl in list(&user.value, "/spec/authorization/acls") {
+        if text(acl, "/resource/type") == "topic" {
+            let operations = texts(acl, "/operations");
+            open.entry(text(acl, "/resource/name")).or_default().extend(operations);
+        }
+    }
+    for topic in TOPICS {
+        let operations = open.remove(topic).unwrap_or_default();
+        if operations != expected {
+            let what = format!(
+                "may {operations:?} the topic {topic}, but its sidecars need {expected:?}: mend its acls"
+            );
+            user.wrong(what, findings);
+        }
+    }
+    for topic in open.keys() {
+        user.wrong(
+            format!("has rights on the topic {topic}, which does not exist ({SOURCE}): remove them"),
+            findings,
+        );
+    }
+}
+
+fn check_subscription(target: &Target, subscription: &Object, findings: &mut Findings) {
+    let (pubsub, topic) =
+        (text(&subscription.value, "/spec/pubsubname"), text(&subscription.value, "/spec/topic"));
+    if !TOPICS.contains(&topic) {
+        subscription.wrong(format!("is for the topic {topic}, which does not exist ({SOURCE})"), findings);
+    }
+    let Some(pubsub) = target.object("Component", pubsub) else {
+        return subscription
+            .wrong(format!("is for the component {pubsub}, which is not there: mend pubsubname"), findings);
+    };
+    let readers = scopes(pubsub, "subscriptionScopes");
+    for app in texts(&subscription.value, "/scopes") {
+        if !readers.get(app).is_some_and(|topics| topics.contains(&topic)) {
+            subscription.wrong(
+                format!("is for {app}, but subscriptionScopes of {PUBSUB} does not let it: mend one"),
+                findings,
+            );
+        }
+    }
+}
+
+/// A setting of a component.
+fn metadata<'a>(component: &'a Object, name: &str) -> &'a str {
+    let mut entries = list(&component.value, "/spec/metadata").iter();
+    let entry = entries.find(|entry| text(entry, "/name") == name);
+    entry.and_then(|entry| entry.get("value")).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `app=topic,topic;other=`, as Dapr reads it.
+fn scopes<'a>(component: &'a Object, name: &str) -> BTreeMap<&'a str, Vec<&'a str>> {
+    let entries = metadata(component, name).split(';').filter_map(|entry| entry.split_once('='));
+    let topics =
+        |topics: &'a str| topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()).collect();
+    entries.map(|(app, names)| (app.trim(), topics(names))).collect()
+}
+
+fn same<'a>(topics: impl Iterator<Item = &'a str>) -> bool {
+    topics.map(str::trim).collect::<BTreeSet<_>>() == BTreeSet::from(TOPICS)
+}
