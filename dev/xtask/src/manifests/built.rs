@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use serde_json::Value;
 use stack::{Broker, Deliver};
 
 use super::findings::Findings;
-use super::json::text;
+use super::json::{list, text};
 use crate::project::Project;
 use crate::steps::checker::{self, Checker};
 
@@ -63,7 +63,7 @@ impl Built {
         };
         let mut targets = Vec::new();
         kustomizations(&project.path(""), directory, directory, &mut targets)?;
-        command.args(&targets).args(files(&development)?);
+        command.args(&targets).args(checker::files_below(&development)?);
         let output = command.output().context("run the checker of manifests")?;
         // 1: it has checked everything, and something is wrong.
         if !matches!(output.status.code(), Some(0 | 1)) {
@@ -117,6 +117,15 @@ impl Object {
         text(&self.value, "/metadata/namespace")
     }
 
+    /// A setting of a Dapr component; empty when it is not there, or no text.
+    pub(super) fn metadata(&self, name: &str) -> &str {
+        let mut entries = list(&self.value, "/spec/metadata").iter();
+        entries
+            .find(|entry| text(entry, "/name") == name)
+            .map(|entry| text(entry, "/value"))
+            .unwrap_or_default()
+    }
+
     /// Adds a mistake of this object.
     pub(super) fn wrong(&self, what: impl AsRef<str>, findings: &mut Findings) {
         findings.add(&self.target, format!("{}/{}: {}", self.kind(), self.name(), what.as_ref()));
@@ -146,13 +155,6 @@ fn kustomizations(root: &Path, deploy: &str, directory: &str, found: &mut Vec<St
         }
     }
     Ok(())
-}
-
-fn files(directory: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
-    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    files.sort();
-    Ok(files)
 }
 
 /// Reads the checker's lines; each has the target that it is about.

@@ -1,5 +1,7 @@
 //! Looking into JSON: what is absent is empty.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
 /// The text at a JSON pointer.
@@ -21,6 +23,12 @@ pub(super) fn texts<'a>(value: &'a Value, pointer: &str) -> Vec<&'a str> {
 pub(super) fn entries<'a>(value: &'a Value, pointer: &str) -> impl Iterator<Item = (&'a str, &'a Value)> {
     let entries = value.pointer(pointer).and_then(Value::as_object);
     entries.into_iter().flatten().map(|(name, value)| (name.as_str(), value))
+}
+
+/// The names and texts at a JSON pointer, as labels are.
+pub(super) fn named_texts(value: &Value, pointer: &str) -> BTreeMap<String, String> {
+    let entries = entries(value, pointer);
+    entries.map(|(name, value)| (name.to_owned(), value.as_str().unwrap_or_default().to_owned())).collect()
 }
 
 /// Calls `visit` with every name and value, however deep.

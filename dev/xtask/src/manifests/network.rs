@@ -8,7 +8,7 @@ use super::Manifests;
 use super::apps::INTERNAL;
 use super::built::Object;
 use super::findings::Findings;
-use super::json::{entries, list, text, texts};
+use super::json::{entries, list, named_texts, text, texts};
 use super::spin_app::{APP_PORT, SpinApp};
 
 type Labels = BTreeMap<String, String>;
@@ -40,7 +40,7 @@ pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) {
             check_ways_in(manifests, &policies, &app, findings);
         }
         for job in migrations.into_iter().flat_map(|target| target.of_kind("Job")) {
-            let labels = labels(&job.value, "/spec/template/metadata/labels");
+            let labels = named_texts(&job.value, "/spec/template/metadata/labels");
             let database = SpinApp::all_in(target).filter_map(|app| database(&app));
             for address in database.chain([dns()]) {
                 check_way_out(&policies, job, &labels, &address, findings);
@@ -69,9 +69,7 @@ fn addresses(app: &SpinApp<'_>) -> Vec<Address> {
     let mut all: Vec<Address> = database(app).into_iter().chain([dns()]).collect();
     for component in app.target.of_kind("Component") {
         if texts(&component.value, "/scopes").contains(&app.name()) {
-            let metadata = list(&component.value, "/spec/metadata").iter();
-            let brokers = metadata.filter(|entry| text(entry, "/name") == "brokers");
-            let hosts = brokers.flat_map(|entry| text(entry, "/value").split(','));
+            let hosts = component.metadata("brokers").split(',');
             all.extend(hosts.filter_map(|host| address("the brokers of pubsub-kafka", host)));
         }
     }
@@ -200,12 +198,6 @@ fn matches(selector: &Value, labels: &Labels) -> bool {
                 _ => false,
             }
         })
-}
-
-fn labels(value: &Value, pointer: &str) -> Labels {
-    entries(value, pointer)
-        .map(|(name, value)| (name.to_owned(), value.as_str().unwrap_or_default().to_owned()))
-        .collect()
 }
 
 #[cfg(test)]

@@ -103,9 +103,7 @@ fn check_ticks(manifests: &Manifests<'_>, component: &Object, apps: &[SpinApp<'_
     if text(&component.value, "/spec/type") != "bindings.cron" {
         return;
     }
-    let mut metadata = list(&component.value, "/spec/metadata").iter();
-    let route = metadata.find(|entry| text(entry, "/name") == "route");
-    let route = route.map(|entry| text(entry, "/value")).unwrap_or_default();
+    let route = component.metadata("route");
     let scopes = BTreeSet::from_iter(texts(&component.value, "/scopes"));
     let serving = |app: &&SpinApp<'_>| manifests.spin.routes_of(&app.components()).contains(&route);
     let names: BTreeSet<&str> = apps.iter().filter(serving).map(SpinApp::name).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::built::{Object, Target};
-use super::json::{entries, list, text, texts};
+use super::json::{list, named_texts, text, texts};
 
 /// Where the SpinKube operator has every application listen, and the port of the Service that it makes.
 pub(super) const APP_PORT: u64 = 80;
@@ -48,18 +48,15 @@ impl<'a> SpinApp<'a> {
 
     /// An annotation of its pods.
     pub(super) fn annotation(&self, name: &str) -> &'a str {
-        let mut annotations = entries(&self.object.value, "/spec/podAnnotations");
-        annotations
-            .find(|(known, _)| *known == name)
-            .and_then(|(_, value)| value.as_str())
-            .unwrap_or_default()
+        let annotations = self.object.value.pointer("/spec/podAnnotations");
+        annotations.and_then(|all| all.get(name)?.as_str()).unwrap_or_default()
     }
 
     /// The labels of its pods.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        let own = entries(&self.object.value, "/spec/podLabels")
-            .map(|(name, value)| (name.to_owned(), value.as_str().unwrap_or_default().to_owned()));
-        own.chain([(APP_LABEL.to_owned(), self.name().to_owned())]).collect()
+        let mut labels = named_texts(&self.object.value, "/spec/podLabels");
+        labels.insert(APP_LABEL.to_owned(), self.name().to_owned());
+        labels
     }
 
     /// The variables that it sets, in its order.

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
 use stack::resources::PUBSUB;
 use stack::topics::TOPICS;
 
@@ -78,7 +77,7 @@ fn check_publishers(target: &Target, findings: &mut Findings) {
     if BTreeSet::from_iter(texts(&pubsub.value, "/scopes")) != apps {
         pubsub.wrong(format!("must be for {apps:?} and nobody else: mend its scopes"), findings);
     }
-    if !same(metadata(pubsub, "protectedTopics").split(',')) {
+    if !same(pubsub.metadata("protectedTopics").split(',')) {
         pubsub.wrong(format!("protectedTopics must be {}", TOPICS.join(",")), findings);
     }
     let (publishing, subscribing) =
@@ -102,7 +101,7 @@ fn check_pubsub(pubsub: &Object, findings: &mut Findings) {
     if pubsub.name() != PUBSUB {
         pubsub.wrong(format!("must be called {PUBSUB}, as the app and its consumers call it"), findings);
     }
-    if !same(metadata(pubsub, "allowedTopics").split(',')) {
+    if !same(pubsub.metadata("allowedTopics").split(',')) {
         pubsub.wrong(format!("allowedTopics must be {} ({SOURCE})", TOPICS.join(",")), findings);
     }
     for name in ["publishingScopes", "subscriptionScopes"] {
@@ -129,7 +128,7 @@ fn check_pubsub(pubsub: &Object, findings: &mut Findings) {
 
 /// The user that a sidecar is to Kafka has the rights that its scopes give it, and no more.
 fn check_user(manifests: &Manifests<'_>, pubsub: &Object, findings: &mut Findings) {
-    let name = metadata(pubsub, "saslUsername");
+    let name = pubsub.metadata("saslUsername");
     if name.is_empty() {
         return;
     }
@@ -187,16 +186,9 @@ fn check_subscription(target: &Target, subscription: &Object, findings: &mut Fin
     }
 }
 
-/// A setting of a component.
-fn metadata<'a>(component: &'a Object, name: &str) -> &'a str {
-    let mut entries = list(&component.value, "/spec/metadata").iter();
-    let entry = entries.find(|entry| text(entry, "/name") == name);
-    entry.and_then(|entry| entry.get("value")).and_then(Value::as_str).unwrap_or_default()
-}
-
 /// `app=topic,topic;other=`, as Dapr reads it.
 fn scopes<'a>(component: &'a Object, name: &str) -> BTreeMap<&'a str, Vec<&'a str>> {
-    let entries = metadata(component, name).split(';').filter_map(|entry| entry.split_once('='));
+    let entries = component.metadata(name).split(';').filter_map(|entry| entry.split_once('='));
     let topics =
         |topics: &'a str| topics.split(',').map(str::trim).filter(|topic| !topic.is_empty()).collect();
     entries.map(|(app, names)| (app.trim(), topics(names))).collect()

@@ -82,7 +82,7 @@ fn copy_definitions(module: &Path, directory: &Path) -> Result<()> {
 }
 
 /// Every file below a directory, in a fixed order.
-fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn files_below(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))? {
         let path = entry?.path();
