@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::json;
@@ -70,7 +70,7 @@ struct Side {
 pub(crate) fn run(programs: &Programs, options: &Options) -> Result<Report> {
     let mut bench = Bench::start(programs)?;
     println!("warming up");
-    bench.mutate(4, Duration::from_secs(3), &mut Side::default())?;
+    bench.mutate(bench.ports.len(), Duration::from_secs(3), &mut Side::default())?;
     let mut sides = REPLICAS.map(|_| Side::default());
     for round in 1..=options.rounds {
         println!("round {round} of {}", options.rounds);
@@ -137,8 +137,8 @@ impl Bench {
         let pending = Backlog { changes: options.changes, users: options.users };
         pending.fill(self.system.database_url())?;
         system::write_out();
-        let started = std::time::Instant::now();
-        (0..replicas).try_for_each(|number| self.system.start_sidecar(number))?;
+        let started = Instant::now();
+        self.only(replicas)?;
         self.runtime.block_on(backlog::drained(self.system.database_url()))?;
         side.events.push(as_f64(pending.events()) / started.elapsed().as_secs_f64());
         Ok(())

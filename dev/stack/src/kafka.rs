@@ -51,7 +51,7 @@ impl Kafka {
         let settings = directory.join("server.properties");
         let mut properties = server_properties(options, free_port()?, secured);
         if secured.is_some() {
-            properties += &key_properties(directory, &create_key(directory)?);
+            properties += &secured_properties(directory, &create_key(directory)?);
         }
         fs::write(&settings, properties).context("write Kafka's settings")?;
         if !directory.join("data/meta.properties").exists() {
@@ -125,9 +125,14 @@ fn create_key(directory: &Path) -> Result<String> {
     Ok(password)
 }
 
-fn key_properties(directory: &Path, password: &str) -> String {
+fn secured_properties(directory: &Path, password: &str) -> String {
     format!(
-        "ssl.keystore.type=PKCS12\n\
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         listener.name.secured.scram-sha-512.sasl.jaas.config=\
+         org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
+         ssl.keystore.type=PKCS12\n\
          ssl.keystore.location={}\n\
          ssl.keystore.password={password}\n\
          ssl.key.password={password}\n",
@@ -159,11 +164,6 @@ fn server_properties(
          controller.listener.names=CONTROLLER\n\
          listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{listener}\n\
          advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listener}\n\
-         listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL\n\
-         inter.broker.listener.name=PLAINTEXT\n\
-         listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
-         listener.name.secured.scram-sha-512.sasl.jaas.config=\
-         org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
          log.dirs={}\n\
          num.partitions=3\n\
          offsets.topic.num.partitions=1\n\
