@@ -2,13 +2,12 @@
 //! which only the brokers are others and, in production, where its secrets are.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use reqwest::{Client, Method};
 use serde_json::json;
 use stack::kafka::certificate;
-use stack::{Kafka, KafkaOptions, Launch, Process, Secured, free_port, probe};
+use stack::{Kafka, KafkaOptions, Secured, Sidecar, SidecarOptions, free_port};
 use uuid::Uuid;
 
 use crate::harness::environment::{daprd, directory, kafka, kafka_libraries, root};
@@ -24,17 +23,52 @@ const PRODUCTION: &str = "deploy/overlays/production/pubsub.yaml";
 const PRODUCTION_BROKERS: &str = "kafka-kafka-bootstrap.kafka.svc:9093";
 const API_TOKEN: &str = "what-the-apps-show-their-sidecar";
 
-/// Runs it for one of the two SpinApps, which listens on that port.
-fn sidecar(app: &str, port: u16, app_port: u16) -> Process {
-    let directory = prepare(&pubsub(LOCAL, LOCAL_BROKERS, &kafka()));
-    start(launch(app, port, app_port, &directory), port)
+/// What a sidecar reads, in a directory of its own.
+struct Files {
+    directory: PathBuf,
+    configuration: PathBuf,
+    resources: PathBuf,
 }
 
-fn start(launch: Launch, port: u16) -> Process {
-    let process = launch.start().unwrap();
-    let ready = || probe::status(port, "/v1.0/healthz") == Some(204);
-    process.wait_until(Duration::from_secs(60), ready).unwrap();
-    process
+impl Files {
+    /// The configuration of the base, its resources, and this component.
+    fn write(pubsub: &str) -> Self {
+        let directory = directory("deployed-sidecar");
+        let (configuration, resources) = (directory.join("configuration.yaml"), directory.join("resources"));
+        fs::create_dir(&resources).unwrap();
+        fs::write(resources.join("pubsub.yaml"), pubsub).unwrap();
+        let (document, others) = parts(&fs::read_to_string(root().join(BASE)).unwrap());
+        fs::write(&configuration, document).unwrap();
+        fs::write(resources.join("base.yaml"), others.join("\n---\n")).unwrap();
+        Self { directory, configuration, resources }
+    }
+
+    /// Of the sidecar of one of the two SpinApps, which listens on that port.
+    fn options(&self, app: &str, port: u16, app_port: u16) -> SidecarOptions<'_> {
+        SidecarOptions {
+            daprd: daprd(),
+            app_id: app.to_owned(),
+            http_port: port,
+            resources: &self.resources,
+            configuration: Some(&self.configuration),
+            app_port: Some(app_port),
+            api_token: Some(API_TOKEN.to_owned()),
+            app_token: Some(APP_TOKEN.to_owned()),
+            log: self.log(),
+            on_log: None,
+            yielding: false,
+        }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("daprd.log")
+    }
+}
+
+/// The local overlay's.
+fn sidecar(app: &str, port: u16, app_port: u16) -> Sidecar {
+    let files = Files::write(&pubsub(LOCAL, LOCAL_BROKERS, &kafka()));
+    Sidecar::start(files.options(app, port, app_port)).unwrap()
 }
 
 /// An overlay's component, with other brokers.
@@ -44,18 +78,6 @@ fn pubsub(file: &str, brokers: &str, others: &str) -> String {
     text.replace(brokers, others)
 }
 
-/// A directory with the configuration of the base, its resources, and this component.
-fn prepare(pubsub: &str) -> PathBuf {
-    let directory = directory("deployed-sidecar");
-    let resources = directory.join("resources");
-    fs::create_dir(&resources).unwrap();
-    fs::write(resources.join("pubsub.yaml"), pubsub).unwrap();
-    let (configuration, others) = parts(&fs::read_to_string(root().join(BASE)).unwrap());
-    fs::write(directory.join("configuration.yaml"), configuration).unwrap();
-    fs::write(resources.join("base.yaml"), others.join("\n---\n")).unwrap();
-    directory
-}
-
 /// On a cluster the operator tells them apart; by itself, daprd takes the configuration as a file of its own.
 fn parts(text: &str) -> (String, Vec<String>) {
     let documents = text.split("\n---\n").map(str::to_owned);
@@ -63,30 +85,6 @@ fn parts(text: &str) -> (String, Vec<String>) {
         documents.partition(|document| document.contains("kind: Configuration\n"));
     assert_eq!((configurations.len(), others.len()), (1, 2), "{BASE} has other objects than this test knows");
     (configurations.remove(0), others)
-}
-
-fn launch(app: &str, port: u16, app_port: u16, directory: &Path) -> Launch {
-    let flags = [
-        ("--app-id", app.to_owned()),
-        ("--app-protocol", "http".to_owned()),
-        ("--app-port", app_port.to_string()),
-        ("--dapr-http-port", port.to_string()),
-        ("--dapr-grpc-port", free_port().unwrap().to_string()),
-        ("--dapr-internal-grpc-port", free_port().unwrap().to_string()),
-        ("--dapr-listen-addresses", "127.0.0.1".to_owned()),
-        ("--dapr-internal-grpc-listen-address", "127.0.0.1".to_owned()),
-        ("--dapr-graceful-shutdown-seconds", "1".to_owned()),
-    ];
-    let launch = Launch::new("daprd", daprd()).args(["--enable-metrics=false"]);
-    let launch = flags.iter().fold(launch, |launch, (name, value)| launch.args([name, value.as_str()]));
-    launch
-        .arg("--config")
-        .arg(directory.join("configuration.yaml"))
-        .arg("--resources-path")
-        .arg(directory.join("resources"))
-        .env("DAPR_API_TOKEN", API_TOKEN)
-        .env("APP_API_TOKEN", APP_TOKEN)
-        .log(directory.join("daprd.log"))
 }
 
 async fn call(port: u16, method: Method, path: &str, token: Option<&str>) -> u16 {
@@ -133,10 +131,7 @@ async fn its_ticks_have_the_relay_deliver_what_an_outage_left() {
     user.create_due("Nobody publishes this yet", "2030-01-01T00:00:00Z").await;
     assert_eq!(app.database.outbox_of(user.id).await, [1]);
     let _sidecar = sidecar("taskcast-relay", port, app.port());
-    wait::until(wait::EVENTUALLY, "an empty outbox", async || {
-        app.database.outbox_of(user.id).await.is_empty().then_some(())
-    })
-    .await;
+    app.database.wait_delivered(user.id, wait::EVENTUALLY).await;
 }
 
 /// A broker of its own that listens as in production.
@@ -161,10 +156,10 @@ impl SecuredKafka {
     }
 
     /// What a sidecar of the production overlay reads, with the Secret `taskcast-kafka` in a file, for want of a cluster.
-    fn prepare(&self, password: &str) -> PathBuf {
+    fn files(&self, password: &str) -> Files {
         let pubsub = pubsub(PRODUCTION, PRODUCTION_BROKERS, &format!("127.0.0.1:{}", self.port));
-        let directory = prepare(&format!("{pubsub}auth:\n  secretStore: secrets\n"));
-        let secrets = directory.join("secrets.json");
+        let files = Files::write(&format!("{pubsub}auth:\n  secretStore: secrets\n"));
+        let secrets = files.directory.join("secrets.json");
         let contents = json!({"taskcast-kafka": {"password": password, "ca.crt": self.certificate}});
         fs::write(&secrets, contents.to_string()).unwrap();
         let store = json!({
@@ -176,8 +171,8 @@ impl SecuredKafka {
                 {"name": "multiValued", "value": "true"},
             ]},
         });
-        fs::write(directory.join("resources/secrets.yaml"), store.to_string()).unwrap();
-        directory
+        fs::write(files.resources.join("secrets.yaml"), store.to_string()).unwrap();
+        files
     }
 }
 
@@ -189,14 +184,15 @@ async fn in_production_it_logs_in_to_kafka_and_a_wrong_password_loses_nothing() 
     let app = Setup::new().dapr_url(url).variable("dapr_api_token", API_TOKEN).start();
     let user = app.user();
     {
-        let directory = secured.prepare("a-password-that-was-changed");
-        let refused = launch("taskcast-relay", port, app.port(), &directory).start().unwrap();
+        let files = secured.files("a-password-that-was-changed");
+        let options = files.options("taskcast-relay", port, app.port());
+        let refused = stack::sidecar::launch(options).unwrap().start().unwrap();
         user.create_due("Made while the password is wrong", "2030-01-01T00:00:00Z").await;
         wait::until(wait::EVENTUALLY, "the end of a sidecar that Kafka refuses", async || {
             (!refused.is_running()).then_some(())
         })
         .await;
-        let log = fs::read_to_string(directory.join("daprd.log")).unwrap();
+        let log = fs::read_to_string(files.log()).unwrap();
         let says = |line: &str| {
             ["level=fatal", "pubsub-kafka", "SASL Authentication failed"]
                 .iter()
@@ -206,12 +202,10 @@ async fn in_production_it_logs_in_to_kafka_and_a_wrong_password_loses_nothing() 
         assert!(!log.contains("a-password-that-was-changed"), "the log shows the password");
     }
     assert_eq!(app.database.outbox_of(user.id).await, [1]);
-    let _sidecar = start(launch("taskcast-relay", port, app.port(), &secured.prepare(KAFKA_PASSWORD)), port);
+    let files = secured.files(KAFKA_PASSWORD);
+    let _sidecar = Sidecar::start(files.options("taskcast-relay", port, app.port())).unwrap();
     user.create("Made afterwards").await;
-    wait::until(wait::EVENTUALLY, "an empty outbox", async || {
-        app.database.outbox_of(user.id).await.is_empty().then_some(())
-    })
-    .await;
+    app.database.wait_delivered(user.id, wait::EVENTUALLY).await;
     let (bootstrap, users) = (secured.kafka.bootstrap(), [user]);
     for (topic, expected) in [(TASK_EVENTS, vec![1, 2]), (TASK_UPDATES, vec![1, 2]), (REMINDERS, vec![1])] {
         let mut events = read(&bootstrap, topic, &users).await.remove(&users[0].id).unwrap_or_default();

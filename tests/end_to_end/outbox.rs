@@ -9,21 +9,13 @@ use crate::harness::answer::id;
 use crate::harness::event::{REMINDERS, TASK_EVENTS, TASK_UPDATES};
 use crate::harness::publish::Publish;
 use crate::harness::stub::{Behaviour, Stub};
-use crate::harness::{App, Route, Setup, User, nudge, wait};
+use crate::harness::{Route, Setup, nudge, wait};
 
 const DUE: &str = "2027-05-01T08:30:00Z";
 
 fn sequences<'a>(publishes: impl IntoIterator<Item = &'a Publish>, topic: &str) -> Vec<u64> {
     let on_topic = publishes.into_iter().filter(|publish| publish.topic == topic);
     on_topic.map(Publish::sequence).collect()
-}
-
-/// Waits until nothing of the user is left in the outbox.
-async fn wait_empty(app: &App, user: &User) {
-    wait::until(wait::SOON, "an empty outbox", async || {
-        app.database.outbox_of(user.id).await.is_empty().then_some(())
-    })
-    .await;
 }
 
 #[tokio::test]
@@ -33,7 +25,7 @@ async fn a_delivered_change_leaves_the_outbox() {
     let user = app.user();
     user.create_due("Pay rent", DUE).await;
     stub.wait_accepted(3).await;
-    wait_empty(&app, &user).await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
 }
 
 #[tokio::test]
@@ -64,7 +56,7 @@ async fn a_user_has_one_publisher_at_a_time_and_keeps_the_order() {
     for topic in [TASK_EVENTS, TASK_UPDATES] {
         assert_eq!(sequences(&accepted, topic), (1..=41).collect::<Vec<_>>(), "{topic}");
     }
-    wait_empty(&app, &user).await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
     assert_eq!(stub.attempts().len(), 2 * 41, "nothing was published twice");
 }
 
@@ -103,7 +95,7 @@ async fn a_request_delivers_its_own_users_changes_and_leaves_a_backlog_to_the_re
     let user = app.user();
     user.create("Goes out at once").await;
     let accepted = stub.wait_accepted(2).await;
-    wait_empty(&app, &user).await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
     let own = user.id.to_string();
     assert!(accepted.iter().chain(&stub.accepted()).all(|publish| publish.user() == own));
     nudge::until_accepted(&user, &stub, waiting[0].id, 2).await;

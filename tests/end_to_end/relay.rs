@@ -138,10 +138,7 @@ async fn a_poison_event_is_parked_alone_and_delivered_when_it_is_requeued() {
     let stub = Stub::start(Behaviour::judge(poison));
     let app = app(&stub);
     let user = three_changes_with_a_poisoned_one(&app, &stub).await;
-    wait::until(wait::SOON, "an empty outbox", async || {
-        app.database.outbox_of(user.id).await.is_empty().then_some(())
-    })
-    .await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
     let client = app.database.client().await;
     let sql = "SELECT topic, sequence, error FROM parked_events";
     let parked = client.query(sql, &[]).await.unwrap();

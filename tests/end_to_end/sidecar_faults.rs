@@ -84,10 +84,7 @@ async fn assert_outage_goes_unnoticed(fault: Fault) {
     for user in &users {
         let events = nudge::until_delivered(&app.user(), &dapr, user.id, 2 * 6).await;
         assert_in_order(&events, 6);
-        wait::until(wait::SOON, "an empty outbox", async || {
-            app.database.outbox_of(user.id).await.is_empty().then_some(())
-        })
-        .await;
+        app.database.wait_delivered(user.id, wait::SOON).await;
     }
 }
 
@@ -182,10 +179,7 @@ async fn changes_during_an_outage_share_attempts_and_go_out_when_it_is_over() {
     let user = app.user();
     user.create("Made after it").await;
     stub.wait_accepted(2).await;
-    wait::until(wait::SOON, "the delivery of what was made after the outage", async || {
-        app.database.outbox_of(user.id).await.is_empty().then_some(())
-    })
-    .await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
 }
 
 /// An app under load, with its failing or healthy sidecar.

@@ -145,6 +145,7 @@ impl<'a> Parts<'a> {
             app_id: plain(spec.name),
             http_port,
             resources: &resources,
+            configuration: None,
             app_port: Some(app_port),
             api_token: None,
             app_token: Some(APP_TOKEN.to_owned()),

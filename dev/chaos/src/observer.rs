@@ -92,6 +92,7 @@ impl Observer {
             app_id: NAME.to_owned(),
             http_port: free_port()?,
             resources: &self.directory.join("resources"),
+            configuration: None,
             app_port: Some(self.port),
             api_token: None,
             app_token: None,

@@ -17,6 +17,8 @@ pub struct SidecarOptions<'a> {
     pub http_port: u16,
     /// The directory that [`crate::write_resources`] wrote.
     pub resources: &'a Path,
+    /// A file with a Configuration; without one, everything is allowed.
+    pub configuration: Option<&'a Path>,
     /// The port on 127.0.0.1 of whoever receives deliveries; it must be listening already.
     pub app_port: Option<u16>,
     /// What callers must send as `dapr-api-token`.
@@ -59,7 +61,8 @@ impl Sidecar {
     }
 }
 
-fn launch(options: SidecarOptions<'_>) -> Result<Launch> {
+/// What [`Sidecar::start`] starts, for who does not wait until it is ready.
+pub fn launch(options: SidecarOptions<'_>) -> Result<Launch> {
     let mut launch = Launch::new("daprd", &options.daprd)
         .args(["--app-id", &options.app_id, "--app-protocol", "http"])
         .args(["--dapr-http-port", &options.http_port.to_string()])
@@ -69,6 +72,9 @@ fn launch(options: SidecarOptions<'_>) -> Result<Launch> {
         .args(["--enable-metrics=false", "--dapr-graceful-shutdown-seconds", "1", "--log-level", "info"])
         .arg("--resources-path")
         .arg(options.resources);
+    if let Some(file) = options.configuration {
+        launch = launch.arg("--config").arg(file);
+    }
     if let Some(port) = options.app_port {
         launch = launch.args(["--app-port", &port.to_string()]);
     }

@@ -180,6 +180,7 @@ impl System {
             app_id: format!("taskcast-{number}"),
             http_port: replica.sidecar_port,
             resources: &self.resources,
+            configuration: None,
             app_port: Some(replica.host_port),
             api_token: None,
             app_token: Some(APP_TOKEN.to_owned()),

@@ -233,6 +233,7 @@ fn start_sidecar(
         app_id: "taskcast".to_owned(),
         http_port: free_port()?,
         resources: &resources,
+        configuration: None,
         app_port: Some(subscriber.port()),
         api_token: None,
         app_token: Some(app_token.to_owned()),

@@ -132,6 +132,7 @@ fn start(
         app_id: format!("end-to-end-{port}"),
         http_port: port,
         resources: &resources,
+        configuration: None,
         app_port,
         api_token: None,
         app_token: app_token.map(str::to_owned),

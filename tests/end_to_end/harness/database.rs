@@ -4,12 +4,14 @@
 use std::fs;
 use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use stack::DatabaseAddress;
 use tokio_postgres::{Client, NoTls, Row};
 use uuid::Uuid;
 
 use crate::harness::environment::{admin_url, root};
+use crate::harness::wait;
 
 /// The role that owns the tables.
 pub(crate) const MIGRATOR: &str = "taskcast_migrator";
@@ -96,6 +98,12 @@ impl Database {
         let sql = "SELECT sequence FROM task_changes WHERE user_id = $1::text::uuid ORDER BY sequence";
         let rows = self.client().await.query(sql, &[&user.to_string()]).await.unwrap();
         rows.iter().map(|row: &Row| row.get(0)).collect()
+    }
+
+    /// Waits until nothing of the user is left in the outbox.
+    pub(crate) async fn wait_delivered(&self, user: Uuid, deadline: Duration) {
+        let what = format!("the delivery of everything of {user}");
+        wait::until(deadline, &what, async || self.outbox_of(user).await.is_empty().then_some(())).await;
     }
 
     /// How many changes of all users are in the outbox.
