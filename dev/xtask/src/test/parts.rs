@@ -22,6 +22,7 @@ pub(super) struct Parts {
 /// Builds what is missing and starts an empty database server and an empty broker.
 pub(super) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Choice>) -> Result<Parts> {
     let programs = steps::programs::prepare(project, progress, host)?;
+    steps::node::modules(project, progress, "packages for the tests installed", "tests/node")?;
     let (postgres, kafka) = steps::side_by_side(
         || start_postgres(project, progress),
         || start_kafka(project, progress, programs.libraries.clone()),
