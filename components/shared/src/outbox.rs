@@ -13,15 +13,17 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::config;
-use crate::dapr::{Failure, Message, Sidecar};
+use crate::dapr::Sidecar;
 use crate::error::Error;
-use crate::event::{Topic, envelope};
+use crate::event::Topic;
 use crate::log::{self, Level};
 use crate::store;
 use crate::task::Change;
-use publishing::{log_failure, outcome};
+use publishing::outcome;
+pub use relay::relay;
 
 mod publishing;
+mod relay;
 
 /// What one claim takes at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,15 +82,6 @@ const PASSES_OF_AN_OUTAGE: u32 = 2;
 /// How long a drain then waits before it tries again. Whoever changes something meanwhile in its instance shares that attempt,
 /// instead of making one of their own.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
-
-/// How many users the relay takes at a time. It serves nobody who waits.
-const USERS_OF_RELAY: i64 = 256;
-
-/// How many changes of each of them.
-const CHANGES_OF_RELAY: i64 = 32;
-
-/// How many requeued events a relay's call tries.
-const REQUEUED_PER_CALL: i64 = 32;
 
 /// After this long, a pass starts no further publish.
 const PUBLISHING_TIME: Duration = Duration::from_secs(5);
@@ -175,7 +168,6 @@ pub struct Requeued {
 
 thread_local! {
     static DRAINING: Cell<bool> = const { Cell::new(false) };
-    static RELAYING: Cell<bool> = const { Cell::new(false) };
     /// Users who have committed something that this instance has not claimed since.
     static WANTED: RefCell<VecDeque<Uuid>> = const { RefCell::new(VecDeque::new()) };
     /// In how many passes in a row nothing got through.
@@ -274,35 +266,6 @@ fn nobody_wanted() -> bool {
     WANTED.with_borrow(VecDeque::is_empty)
 }
 
-/// Delivers what a crash or an outage has left, and parked events that are to be tried again, for as long as `limit`
-/// allows a further pass to begin. Returns how many changes were claimed. A call that finds another one at work in its
-/// instance leaves the work to it; calls elsewhere share the work: each claims other users.
-pub async fn relay(limit: Duration) -> Result<usize, Error> {
-    let Some(_running) = Running::begin(&RELAYING) else { return Ok(0) };
-    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let deadline = Instant::now() + limit;
-    publish_requeued().await?;
-    let (mut outcomes, mut changes) = (Vec::new(), 0);
-    let wanted = Wanted {
-        users: Vec::new(),
-        others: USERS_OF_RELAY,
-        waiting_at_most: None,
-        changes: CHANGES_OF_RELAY,
-        counts_for: None,
-        drain_until: 0,
-    };
-    while Instant::now() < deadline {
-        let Claimed { claims, .. } = store::next_pass(&outcomes, &wanted, lease(sidecar)).await?;
-        if claims.is_empty() {
-            return Ok(changes);
-        }
-        changes += claims.iter().map(|claim| claim.changes.len()).sum::<usize>();
-        outcomes = publish(&claims, sidecar, source).await;
-    }
-    store::settle(&outcomes).await?;
-    Ok(changes)
-}
-
 /// That something goes on in this instance, until this is dropped, however it ends.
 struct Running(&'static LocalKey<Cell<bool>>);
 
@@ -360,41 +323,6 @@ async fn give_turns_to_the_host(turns: usize) {
 /// Longer than claiming, publishing and settling can take together, so that no lease runs out under a live publisher.
 fn lease(sidecar: &Sidecar) -> Duration {
     PUBLISHING_TIME + sidecar.longest_publish() + SETTLING_TIME
-}
-
-/// Publishes parked events that an operator has requeued. They are out of order by then; consumers see that by
-/// `sequence`. One that fails for now keeps its lease, and is tried again when that has run out.
-async fn publish_requeued() -> Result<(), Error> {
-    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let claimed = store::claim_requeued(REQUEUED_PER_CALL, lease(sidecar)).await?;
-    if claimed.is_empty() {
-        return Ok(());
-    }
-    let results =
-        futures::future::join_all(claimed.iter().map(|event| republish(event, sidecar, source))).await;
-    let (mut delivered, mut refused) = (Vec::new(), Vec::new());
-    for (event, result) in claimed.iter().zip(results) {
-        match result {
-            Ok(()) => delivered.push(event.id),
-            Err(Failure::Reject(error)) => refused.push((event.id, error)),
-            Err(Failure::Retry(_)) => {}
-        }
-    }
-    store::settle_requeued(&delivered, &refused).await
-}
-
-async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<(), Failure> {
-    let Requeued { topic, change, .. } = event;
-    let envelope = match envelope(change, *topic, source) {
-        Ok(Some(envelope)) => envelope,
-        Ok(None) => return Ok(()),
-        Err(error) => return Err(Failure::Retry(error.to_string())),
-    };
-    let result = sidecar.publish_one(*topic, &Message::new(change, &envelope)).await;
-    if let Err(failure) = &result {
-        log_failure(change, *topic, envelope.event_type, 1, failure);
-    }
-    result
 }
 
 #[cfg(test)]
