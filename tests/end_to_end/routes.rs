@@ -37,6 +37,9 @@ const RELAY_VARIABLES: [&str; 8] = [
     "pubsub_name",
 ];
 
+/// Metrics are read from the database alone.
+const METRICS_VARIABLES: [&str; 3] = ["app_api_token", "database_url", "development"];
+
 fn manifest() -> Table {
     std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()
 }
@@ -56,6 +59,7 @@ fn each_route_has_its_component() {
     let expected = BTreeMap::from([
         ("complete", "/api/v1/tasks/:id/complete"),
         ("health", "/api/v1/health"),
+        ("metrics", "/internal/metrics"),
         ("relay", "/internal/relay"),
         ("task", "/api/v1/tasks/:id"),
         ("tasks", "/api/v1/tasks"),
@@ -77,9 +81,10 @@ fn each_component_has_a_test_module_and_a_directory() {
 #[test]
 fn each_component_reaches_the_database_and_the_sidecar_and_nothing_else() {
     for (id, component) in components() {
+        let expected: &[&str] = if id == "metrics" { &[DATABASE] } else { &[DATABASE, SIDECAR] };
         let hosts = component["allowed_outbound_hosts"].as_array().unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| host.as_str().unwrap()).collect();
-        assert_eq!(hosts, [DATABASE, SIDECAR], "{id}");
+        assert_eq!(hosts, expected, "{id}");
     }
 }
 
@@ -91,6 +96,7 @@ fn each_component_knows_only_the_variables_it_needs() {
         names.sort_unstable();
         let expected = match id.as_str() {
             "health" => &HEALTH_VARIABLES[..],
+            "metrics" => &METRICS_VARIABLES,
             "relay" => &RELAY_VARIABLES,
             _ => &TASK_VARIABLES,
         };

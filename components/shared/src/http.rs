@@ -23,6 +23,9 @@ use crate::trace::{CORRELATION_HEADER, Trace};
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// What every body is, unless said otherwise.
+const JSON: &str = "application/json";
+
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 
@@ -39,6 +42,7 @@ pub struct Call {
 /// What a route answers.
 pub struct Reply {
     status: StatusCode,
+    content_type: &'static str,
     body: Vec<u8>,
     /// Whose changes are delivered after the response.
     changed: Option<Uuid>,
@@ -55,7 +59,7 @@ pub async fn serve(
     let (head, body) = request.into_parts();
     let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
     let result = if call.head.method == Method::OPTIONS {
-        Ok(Reply { status: StatusCode::OK, body: Vec::new(), changed: None })
+        Ok(Reply { status: StatusCode::OK, content_type: JSON, body: Vec::new(), changed: None })
     } else {
         call.answer(methods, route).await
     };
@@ -83,7 +87,12 @@ impl Reply {
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Reply, Error> {
         let body =
             serde_json::to_vec(body).map_err(|error| Error::Internal(format!("writing JSON: {error}")))?;
-        Ok(Reply { status, body, changed: None })
+        Ok(Reply { status, content_type: JSON, body, changed: None })
+    }
+
+    /// 200 with text of that media type.
+    pub fn text(content_type: &'static str, text: String) -> Reply {
+        Reply { status: StatusCode::OK, content_type, body: text.into_bytes(), changed: None }
     }
 
     /// After the response, what was changed is delivered, unless another drain does it.
@@ -120,19 +129,19 @@ impl Call {
         Ok(user)
     }
 
-    /// Whether the app's own sidecar calls.
+    /// Whether someone calls who has the app's own token: its sidecar, or who reads its metrics.
     ///
     /// Errors: `Authentication`, also when there is no token to compare with, except in development.
-    pub async fn from_sidecar(&self) -> Result<(), Error> {
+    pub async fn internal(&self) -> Result<(), Error> {
         let expected = config::app_api_token().await?;
-        if auth::is_sidecar(&self.head.headers, expected)
+        if auth::is_internal(&self.head.headers, expected)
             || (expected.is_empty() && config::development().await?)
         {
             return Ok(());
         }
         if expected.is_empty() {
             let hint = "set the variable app_api_token to the APP_API_TOKEN of the sidecar";
-            log::write(Level::Error, "relay is closed", json!({"error": hint}));
+            log::write(Level::Error, "internal routes are closed", json!({"error": hint}));
         }
         Err(Error::NOT_AUTHENTICATED)
     }
@@ -216,7 +225,7 @@ impl Call {
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
         if !reply.body.is_empty() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
         }
         // Without a content length, Spin's connections wait for a delayed acknowledgement: 44 ms.
         headers.insert(header::CONTENT_LENGTH, reply.body.len().into());
@@ -244,7 +253,7 @@ impl Call {
             log::write(Level::Error, "request failed", fields);
         }
         let body = serde_json::to_vec(&error.body()).unwrap_or_default();
-        Reply { status: error.status(), body, changed: None }
+        Reply { status: error.status(), content_type: JSON, body, changed: None }
     }
 
     /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.

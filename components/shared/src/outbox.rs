@@ -19,9 +19,11 @@ use crate::event::Topic;
 use crate::log::{self, Level};
 use crate::store;
 use crate::task::Change;
-use publishing::outcome;
+pub use counts::Counts;
+use publishing::Progress;
 pub use relay::relay;
 
+pub mod counts;
 mod publishing;
 mod relay;
 
@@ -51,6 +53,13 @@ pub struct Claimed {
     pub look_again: bool,
     /// The users.
     pub claims: Vec<Claim>,
+}
+
+impl Claimed {
+    /// How many changes.
+    fn changes(&self) -> usize {
+        self.claims.iter().map(|claim| claim.changes.len()).sum()
+    }
 }
 
 /// How many users' changes a route's instance takes at a time: building their events occupies it, and with it the
@@ -131,6 +140,15 @@ pub struct Outcome {
     pub parked: Vec<Parked>,
 }
 
+/// What a pass has done, until it is settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// What became of each claim.
+    pub outcomes: Vec<Outcome>,
+    /// For the metrics; `None`: nothing was done.
+    pub counts: Option<Counts>,
+}
+
 /// An event that was refused for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
@@ -198,8 +216,7 @@ pub async fn drain(user: Uuid) {
 }
 
 async fn deliver_wanted() -> Result<(), Error> {
-    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let (mut outcomes, mut drain_until, mut pause) = (Vec::new(), 0, FIRST_PAUSE);
+    let (mut done, mut drain_until, mut pause) = (Done::default(), 0, FIRST_PAUSE);
     // Whether others may count on this drain, and how often it still takes those along who have done so.
     let (mut shares, mut last_looks) = (FAILED_PASSES.get() == 0, 0_usize);
     loop {
@@ -213,9 +230,10 @@ async fn deliver_wanted() -> Result<(), Error> {
             counts_for: shares.then_some(COUNTS_FOR),
             drain_until,
         };
-        let claimed = store::next_pass(&outcomes, &wanted, lease(sidecar)).await?;
+        let claimed;
+        (claimed, done) = next_pass(&done, &wanted).await?;
         drain_until = claimed.drain_until;
-        outcomes = publish(&claimed.claims, sidecar, source).await;
+        let outcomes = &done.outcomes;
         // Another sidecar may be well: nobody is to count on this one any longer.
         let fails = shares && outcomes.iter().any(Outcome::has_failed);
         shares &= !fails;
@@ -226,7 +244,7 @@ async fn deliver_wanted() -> Result<(), Error> {
         } else {
             0
         };
-        if is_outage(&outcomes) {
+        if is_outage(outcomes) {
             spin_sdk::time::sleep(OUTAGE_PAUSE).await;
         } else if claimed.look_again {
             spin_sdk::time::sleep(pause).await;
@@ -282,11 +300,21 @@ impl Drop for Running {
     }
 }
 
-/// Publishes what was claimed, to the three topics side by side.
-async fn publish(claims: &[Claim], sidecar: &Sidecar, source: &str) -> Vec<Outcome> {
-    if claims.is_empty() {
-        return Vec::new();
+/// Settles the last pass, claims, and publishes.
+async fn next_pass(last: &Done, wanted: &Wanted) -> Result<(Claimed, Done), Error> {
+    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
+    let since = Instant::now();
+    let claimed = store::next_pass(last, wanted, lease(sidecar)).await?;
+    if claimed.claims.is_empty() {
+        return Ok((claimed, Done::default()));
     }
+    let (outcomes, mut counts) = publish(&claimed.claims, sidecar, source).await;
+    counts.took(since.elapsed());
+    Ok((claimed, Done { outcomes, counts: Some(counts) }))
+}
+
+/// Publishes what was claimed, to the three topics side by side.
+async fn publish(claims: &[Claim], sidecar: &Sidecar, source: &str) -> (Vec<Outcome>, Counts) {
     #[cfg(feature = "faults")]
     crate::faults::hold_if(crate::faults::BEFORE_PUBLISH).await;
     let deadline = Instant::now() + PUBLISHING_TIME;
@@ -295,18 +323,23 @@ async fn publish(claims: &[Claim], sidecar: &Sidecar, source: &str) -> Vec<Outco
         give_turns_to_the_host(turns).await;
         publishing::publish(topic, claims, sidecar, source, deadline).await
     });
-    let (events, updates, reminders) = futures::join!(events, updates, reminders);
+    let topics: [Vec<Progress<'_>>; 3] = futures::join!(events, updates, reminders).into();
     #[cfg(feature = "faults")]
     {
         crate::faults::hold_if(crate::faults::BEFORE_SETTLE).await;
         crate::faults::stall().await;
     }
+    let counts = publishing::counts(&topics);
+    let [events, updates, reminders] = topics;
     let progress = events.into_iter().zip(updates).zip(reminders);
-    claims
+    let outcomes = claims
         .iter()
         .zip(progress)
-        .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
-        .collect()
+        .map(|(claim, ((events, updates), reminders))| {
+            publishing::outcome(claim, [events, updates, reminders])
+        })
+        .collect();
+    (outcomes, counts)
 }
 
 /// Lets the host do what it has to do, so many times over.

@@ -31,6 +31,11 @@ pub(crate) fn kafka_libraries() -> PathBuf {
     required("TASKCAST_TEST_KAFKA_LIBRARIES").into()
 }
 
+/// What checks metrics, alerting rules and dashboards.
+pub(crate) fn observability() -> PathBuf {
+    required("TASKCAST_TEST_OBSERVABILITY").into()
+}
+
 /// What serves the components: `embedded:<path>` or `spin:<path>`.
 pub(crate) fn host() -> Host {
     let text = required("TASKCAST_TEST_HOST");

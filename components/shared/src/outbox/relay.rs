@@ -4,18 +4,22 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use super::publishing::log_failure;
-use super::{Claim, Outcome, Requeued, Running, Wanted, lease, publish};
+use super::{Counts, Done, Requeued, Running, Wanted, lease, next_pass};
 use crate::config;
 use crate::dapr::{Failure, Message, Sidecar};
 use crate::error::Error;
 use crate::event::envelope;
 use crate::store;
 
-/// How many users one pass takes. It serves nobody who waits.
-const USERS: i64 = 256;
-
-/// How many changes of each of them.
-const CHANGES: i64 = 32;
+/// What one pass takes. It serves nobody who waits.
+const WANTED: Wanted = Wanted {
+    users: Vec::new(),
+    others: 256,
+    waiting_at_most: None,
+    changes: 32,
+    counts_for: None,
+    drain_until: 0,
+};
 
 /// How many requeued events a call tries.
 const REQUEUED_PER_CALL: i64 = 32;
@@ -31,46 +35,28 @@ pub async fn relay(limit: Duration) -> Result<usize, Error> {
     let Some(_running) = Running::begin(&RELAYING) else { return Ok(0) };
     let deadline = Instant::now() + limit;
     publish_requeued().await?;
-    let claims = next_claims(&[]).await?;
-    if claims.is_empty() {
+    let (claimed, done) = next_pass(&Done::default(), &WANTED).await?;
+    if claimed.claims.is_empty() {
         return Ok(0);
     }
     // Two at once, so that the database has something to do while the sidecar has, and the other way round.
-    let (one, other) = futures::join!(passes(claims, deadline), passes(Vec::new(), deadline));
-    Ok(one? + other?)
+    let (one, other) = futures::join!(passes(done, deadline), passes(Done::default(), deadline));
+    Ok(claimed.changes() + one? + other?)
 }
 
-/// Publishes and settles, and claims again, until nothing is left to claim or `deadline` has come. Returns how many changes
-/// were claimed.
-async fn passes(mut claims: Vec<Claim>, deadline: Instant) -> Result<usize, Error> {
-    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
+/// Goes on after a pass until nothing is left to claim or `deadline` has come. Returns how many changes were claimed.
+async fn passes(mut done: Done, deadline: Instant) -> Result<usize, Error> {
     let mut changes = 0;
-    loop {
-        changes += claims.iter().map(|claim| claim.changes.len()).sum::<usize>();
-        let outcomes = publish(&claims, sidecar, source).await;
-        if Instant::now() >= deadline {
-            store::settle(&outcomes).await?;
+    while Instant::now() < deadline {
+        let claimed;
+        (claimed, done) = next_pass(&done, &WANTED).await?;
+        if claimed.claims.is_empty() {
             return Ok(changes);
         }
-        claims = next_claims(&outcomes).await?;
-        if claims.is_empty() {
-            return Ok(changes);
-        }
+        changes += claimed.changes();
     }
-}
-
-/// Settles what was published, and claims what comes next.
-async fn next_claims(outcomes: &[Outcome]) -> Result<Vec<Claim>, Error> {
-    let wanted = Wanted {
-        users: Vec::new(),
-        others: USERS,
-        waiting_at_most: None,
-        changes: CHANGES,
-        counts_for: None,
-        drain_until: 0,
-    };
-    let claimed = store::next_pass(outcomes, &wanted, lease(config::sidecar().await?)).await?;
-    Ok(claimed.claims)
+    store::settle(&done).await?;
+    Ok(changes)
 }
 
 /// Publishes parked events that an operator has requeued. They are out of order by then; consumers see that by
@@ -83,15 +69,23 @@ async fn publish_requeued() -> Result<(), Error> {
     }
     let results =
         futures::future::join_all(claimed.iter().map(|event| republish(event, sidecar, source))).await;
-    let (mut delivered, mut refused) = (Vec::new(), Vec::new());
+    let (mut delivered, mut refused, mut counts) = (Vec::new(), Vec::new(), Counts::default());
     for (event, result) in claimed.iter().zip(results) {
-        match result {
-            Ok(()) => delivered.push(event.id),
-            Err(Failure::Reject(error)) => refused.push((event.id, error)),
-            Err(Failure::Retry(_)) => {}
-        }
+        let place = event.topic as usize;
+        let count = match result {
+            Ok(()) => {
+                delivered.push(event.id);
+                counts.published.get_mut(place)
+            }
+            Err(Failure::Reject(error)) => {
+                refused.push((event.id, error));
+                counts.refused.get_mut(place)
+            }
+            Err(Failure::Retry(_)) => counts.failed.get_mut(place),
+        };
+        count.into_iter().for_each(|count| *count += 1);
     }
-    store::settle_requeued(&delivered, &refused).await
+    store::settle_requeued(&delivered, &refused, counts).await
 }
 
 async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<(), Failure> {
