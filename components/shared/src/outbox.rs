@@ -96,7 +96,7 @@ const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
 const PUBLISHING_TIME: Duration = Duration::from_secs(5);
 
 /// What settling may take, on top of publishing, before the lease runs out.
-const SETTLING_TIME: Duration = Duration::from_secs(5);
+const SETTLING_TIME: Duration = store::LONGEST_STATEMENT;
 
 /// A leased user and the user's next changes.
 #[derive(Clone, Debug, PartialEq, Eq)]

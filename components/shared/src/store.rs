@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::event::Topic;
+use crate::limit::within;
 use crate::outbox::{Claim, Claimed, Counts, Delivery, Done, Outcome, Requeued, Wanted};
 use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
@@ -23,8 +24,13 @@ use crate::trace::Trace;
 /// SQLSTATE foreign_key_violation.
 const FOREIGN_KEY_VIOLATION: &str = "23503";
 
-/// SQLSTATEs that say "not now": the server shuts down or starts, or has no connection left.
-const UNAVAILABLE: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
+/// SQLSTATEs that say "not now": the server shuts down or starts, has no connection left, only reads, or took too long, be it for a
+/// lock.
+const UNAVAILABLE: [&str; 7] = ["57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03"];
+
+/// How long a statement may take together with the way there and back, and with opening a connection. Longer than the server
+/// gives a statement ([`config::STATEMENT_TIMEOUT`]): that one ends it where it runs; this is for a server that says nothing.
+pub const LONGEST_STATEMENT: Duration = Duration::from_secs(5);
 
 /// The user's tasks, newest first; with `completed`, only those that are, or are not.
 pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
@@ -264,6 +270,12 @@ impl From<Refusal> for Error {
 }
 
 async fn query(sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
+    let answer = within(LONGEST_STATEMENT, answer(sql, parameters)).await;
+    // The connection has gone with it: nobody may use one on which a statement is under way.
+    answer.unwrap_or_else(|| Err(Unreachable(format!("no answer within {LONGEST_STATEMENT:?}"))))
+}
+
+async fn answer(sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
     let connection = connection::take().await?;
     let result = rows(&connection, sql, parameters).await;
     // Only a server that answered has left the connection as it was.
