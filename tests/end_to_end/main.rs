@@ -3,7 +3,7 @@
 //! | what | modules |
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
-//! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
+//! | what holds on every route | [`authentication`], [`keys`], [`origin_and_cors`], [`errors`], [`correlation`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what an operator sees | [`metrics`] |
@@ -39,6 +39,8 @@ mod harness;
 mod health;
 #[cfg(test)]
 mod kafka;
+#[cfg(test)]
+mod keys;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]

@@ -11,13 +11,17 @@ const LARGEST: u64 = 1_200_000;
 const DATABASE: &str = "postgres://{{ database_host }}";
 const SIDECAR: &str = "{{ dapr_url }}";
 
-const TASK_VARIABLES: [&str; 8] = [
+const TASK_VARIABLES: [&str; 12] = [
     "cors_origins",
     "dapr_api_token",
     "dapr_url",
     "database_url",
     "event_source",
+    "jwks",
+    "jwt_audience",
+    "jwt_issuer",
     "jwt_secret",
+    "jwt_secret_previous",
     "publish_timeout_ms",
     "pubsub_name",
 ];

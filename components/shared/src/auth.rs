@@ -1,26 +1,30 @@
 //! Who is calling (docs/contract.md, "Who is calling").
 
 use http::{HeaderMap, header};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::Value;
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
 use crate::error::Error;
+pub use keys::Expected;
+use keys::Key;
 
-mod hs256;
+mod crypto;
+mod keys;
 
 /// The cookie that carries a token.
 const TOKEN_COOKIE: &str = "auth_token";
 
-/// The shortest secret for HS256, in bytes: as long as its hash (RFC 7518 §3.2).
-const MIN_SECRET_BYTES: usize = 32;
+/// A longer token is not looked at, in bytes: one with a few hundred claims would fit.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// How far the clock of who made a token may be ahead of ours, in seconds.
+const CLOCK_SKEW: f64 = 300.0;
 
 /// Checks tokens. The algorithm is the key's, never the token's.
 pub struct Verifier {
-    key: DecodingKey,
-    validation: Validation,
+    keys: Vec<Key>,
 }
 
 /// A token as it was sent.
@@ -36,32 +40,54 @@ pub enum Token<'a> {
 struct Claims {
     #[serde(default)]
     sub: Value,
+    #[serde(default)]
+    iat: Option<f64>,
 }
 
 impl Verifier {
-    /// For HS256 with the application's secret.
-    pub fn hs256(secret: &str) -> Result<Verifier, Error> {
-        if secret.len() < MIN_SECRET_BYTES {
-            return Err(Error::Internal(format!(
-                "the variable jwt_secret has {} bytes: it needs {MIN_SECRET_BYTES} at least",
-                secret.len()
-            )));
+    /// With secrets for HS256, each with the name of its variable, and a JWK Set. An empty one counts for nothing. A token may be
+    /// signed with any of the keys, so that a new one can come before the old one goes.
+    ///
+    /// Errors: `Internal` when a secret is too short, the set is none, or there is no key.
+    pub fn new(secrets: &[(&str, &str)], jwks: &str, expected: Expected<'_>) -> Result<Verifier, Error> {
+        crypto::install();
+        let mut keys = Vec::new();
+        for (variable, secret) in secrets.iter().filter(|(_, secret)| !secret.is_empty()) {
+            keys.push(keys::secret(variable, secret, expected)?);
         }
-        hs256::install();
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = 0;
-        validation.validate_nbf = true;
-        validation.validate_aud = false;
-        Ok(Verifier { key: DecodingKey::from_secret(secret.as_bytes()), validation })
+        if !jwks.trim().is_empty() {
+            keys.extend(keys::set(jwks, expected)?);
+        }
+        if keys.is_empty() {
+            return Err(Error::Internal(
+                "set the variable jwt_secret, or jwks: no token can be checked".into(),
+            ));
+        }
+        Ok(Verifier { keys })
     }
 
     /// The user that a token is for.
     pub fn user(&self, token: Token<'_>) -> Result<Uuid, Error> {
         let (Token::Bearer(token) | Token::Cookie(token)) = token;
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation)
-            .map_err(|_| Error::INVALID_TOKEN)?
-            .claims;
+        let claims = self.claims(token).ok_or(Error::INVALID_TOKEN)?;
         claims.sub.as_str().and_then(|sub| Uuid::parse_str(sub).ok()).ok_or(Error::INVALID_TOKEN_PAYLOAD)
+    }
+
+    fn claims(&self, token: &str) -> Option<Claims> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return None;
+        }
+        let header = jsonwebtoken::decode_header(token).ok()?;
+        // What a token declares critical has to be understood (RFC 7515 §4.1.11), and no extension is.
+        if header.crit.is_some() {
+            return None;
+        }
+        let mut fitting = self.keys.iter().filter(|key| key.fits(header.alg, header.kid.as_deref()));
+        let claims: Claims = fitting
+            .find_map(|key| jsonwebtoken::decode(token, &key.key, &key.validation).ok())
+            .map(|token| token.claims)?;
+        let latest = chrono::Utc::now().timestamp() as f64 + CLOCK_SKEW;
+        claims.iat.is_none_or(|made_at| made_at <= latest).then_some(claims)
     }
 }
 
@@ -77,10 +103,21 @@ pub fn is_internal(headers: &HeaderMap, expected: &str) -> bool {
     !expected.is_empty() && bool::from(sent.ct_eq(expected.as_bytes()))
 }
 
-/// The token of a request; the header wins over the cookie.
+/// The token of a request; the header wins over the cookie. One that is there twice is none: who else reads the request may have
+/// read the other.
 pub fn token(headers: &HeaderMap) -> Result<Token<'_>, Error> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
-    bearer.or_else(|| cookie(headers)).ok_or(Error::NOT_AUTHENTICATED)
+    let bearers = headers.get_all(header::AUTHORIZATION).iter();
+    let bearer = only(bearers.filter_map(|value| bearer(value.to_str().ok()?)))?;
+    match bearer {
+        Some(token) => Ok(token),
+        None => only(cookies(headers))?.ok_or(Error::NOT_AUTHENTICATED),
+    }
+}
+
+/// The only one there is.
+fn only<'a>(mut tokens: impl Iterator<Item = Token<'a>>) -> Result<Option<Token<'a>>, Error> {
+    let token = tokens.next();
+    if tokens.next().is_some() { Err(Error::INVALID_TOKEN) } else { Ok(token) }
 }
 
 fn bearer(authorization: &str) -> Option<Token<'_>> {
@@ -89,14 +126,14 @@ fn bearer(authorization: &str) -> Option<Token<'_>> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(Token::Bearer(token))
 }
 
-fn cookie(headers: &HeaderMap) -> Option<Token<'_>> {
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Token<'_>> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().split_once('='))
-        .find(|(name, value)| *name == TOKEN_COOKIE && !value.is_empty())
+        .filter(|(name, value)| *name == TOKEN_COOKIE && !value.is_empty())
         .map(|(_, value)| Token::Cookie(value.trim_matches('"')))
 }
 
@@ -110,6 +147,7 @@ mod tests {
     use sha2::{Sha256, Sha512};
 
     const SECRET: &str = "a secret of more than thirty-two bytes";
+    const OLD_SECRET: &str = "the secret of before, which is long enough, too";
     const USER: &str = "0b5cbb9c-6f0e-4f4e-8f5e-3f8f6a9a2d11";
 
     fn sign(claims: Value, algorithm: &str, secret: &str) -> String {
@@ -129,8 +167,11 @@ mod tests {
     }
 
     fn check(token: &str) -> Result<Uuid, String> {
-        let verifier = Verifier::hs256(SECRET).unwrap();
-        verifier.user(Token::Bearer(token)).map_err(|error| error.to_string())
+        verifier("", Expected::default()).user(Token::Bearer(token)).map_err(|error| error.to_string())
+    }
+
+    fn verifier(jwks: &str, expected: Expected<'_>) -> Verifier {
+        Verifier::new(&[("jwt_secret", SECRET), ("jwt_secret_previous", OLD_SECRET)], jwks, expected).unwrap()
     }
 
     fn in_an_hour() -> i64 {
@@ -172,8 +213,97 @@ mod tests {
     }
 
     #[test]
-    fn a_short_secret_is_refused() {
-        assert!(Verifier::hs256("short").is_err());
+    fn keys_that_are_none_are_refused_by_the_name_of_their_variable() {
+        let check = |secret: &str, previous: &str, jwks: &str| {
+            let secrets = [("jwt_secret", secret), ("jwt_secret_previous", previous)];
+            Verifier::new(&secrets, jwks, Expected::default()).err().unwrap().to_string()
+        };
+        assert!(check("short", "", "").contains("jwt_secret has 5 bytes"));
+        assert!(check(SECRET, "short", "").contains("jwt_secret_previous has 5 bytes"));
+        assert!(check("", "", " ").contains("jwt_secret, or jwks"));
+        for jwks in [
+            "[]",
+            "{}",
+            r#"{"keys": []}"#,
+            r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#,
+            r#"{"keys": [{"kty": "EC", "crv": "P-384", "x": "AA", "y": "AA"}]}"#,
+        ] {
+            assert!(check(SECRET, "", jwks).contains("the variable jwks"), "{jwks}");
+        }
+        let bad_keys = [
+            json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
+            json!({"kty": "RSA", "n": "A".repeat(400), "e": "AQAB"}),
+            json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}),
+            json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"}),
+        ];
+        for mut key in bad_keys {
+            key["kid"] = json!("the-bad-one");
+            let set = json!({"keys": [key]}).to_string();
+            let said = check(SECRET, "", &set);
+            assert!(said.contains("bad key the-bad-one"), "{key}: {said}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_the_secret_before_is_still_good() {
+        let claims = json!({"sub": USER, "exp": in_an_hour()});
+        assert!(check(&sign(claims.clone(), "HS256", OLD_SECRET)).is_ok());
+        assert!(check(&sign(claims, "HS256", "a secret of nobody's, of more than 32 bytes")).is_err());
+    }
+
+    #[test]
+    fn issuer_and_audience_are_checked_where_they_are_said() {
+        let verifier = verifier("", Expected { issuer: "https://issuer.example", audience: "tasks" });
+        let check = |extra: Value| {
+            let mut claims = json!({"sub": USER, "exp": in_an_hour()});
+            claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            verifier.user(Token::Bearer(&sign(claims, "HS256", SECRET))).is_ok()
+        };
+        assert!(check(json!({"iss": "https://issuer.example", "aud": "tasks"})));
+        assert!(check(json!({"iss": "https://issuer.example", "aud": ["others", "tasks"]})));
+        for wrong in [
+            json!({"iss": "https://issuer.example"}),
+            json!({"aud": "tasks"}),
+            json!({"iss": "https://issuer.example/", "aud": "tasks"}),
+            json!({"iss": "https://issuer.example", "aud": ["others"]}),
+            json!({}),
+        ] {
+            assert!(!check(wrong.clone()), "{wrong}");
+        }
+        let unasked = json!({"sub": USER, "exp": in_an_hour(), "iss": "anybody", "aud": "anything"});
+        assert!(super::tests::check(&sign(unasked, "HS256", SECRET)).is_ok());
+    }
+
+    #[test]
+    fn a_token_of_the_far_future_or_of_great_length_or_with_extensions_is_refused() {
+        let now = in_an_hour() - 3600;
+        let with = |extra: Value| {
+            let mut claims = json!({"sub": USER, "exp": in_an_hour()});
+            claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            check(&sign(claims, "HS256", SECRET)).is_ok()
+        };
+        assert!(with(json!({"iat": now + 60})), "clocks differ");
+        assert!(!with(json!({"iat": now + 3000})));
+        assert!(!with(json!({"iat": "soon"})));
+        assert!(with(json!({"more": "x".repeat(4 * 1024)})));
+        assert!(!with(json!({"more": "x".repeat(8 * 1024)})));
+        let header = json!({"alg": "HS256", "typ": "JWT", "crit": ["b64"], "b64": false});
+        let message =
+            [header, json!({"sub": USER, "exp": in_an_hour()})].map(|part| BASE64.encode(part.to_string()));
+        let message = message.join(".");
+        let token = format!("{message}.{}", hmac::<Hmac<Sha256>>(&message, SECRET));
+        assert!(check(&token).is_err());
+    }
+
+    #[test]
+    fn a_token_that_is_there_twice_is_none() {
+        for pairs in [
+            [(header::AUTHORIZATION, "Bearer one"), (header::AUTHORIZATION, "Bearer two")],
+            [(header::COOKIE, "auth_token=one"), (header::COOKIE, "auth_token=one")],
+            [(header::COOKIE, "auth_token=one; auth_token=two"), (header::ACCEPT, "*/*")],
+        ] {
+            assert_eq!(token(&headers(&pairs)).unwrap_err().to_string(), "Invalid or expired token");
+        }
     }
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use spin_sdk::variables;
 
-use crate::auth::Verifier;
+use crate::auth::{Expected, Verifier};
 use crate::dapr::Sidecar;
 use crate::error::Error;
 use crate::log::{self, Level};
@@ -37,7 +37,14 @@ fn with_timeouts(url: &str) -> String {
 /// What checks the tokens of callers.
 pub async fn verifier() -> Result<&'static Verifier, Error> {
     static VERIFIER: OnceLock<Verifier> = OnceLock::new();
-    once(&VERIFIER, async || Verifier::hs256(&get("jwt_secret").await?)).await
+    once(&VERIFIER, async || {
+        let (secret, previous) = (get("jwt_secret").await?, get("jwt_secret_previous").await?);
+        let (issuer, audience) = (get("jwt_issuer").await?, get("jwt_audience").await?);
+        let secrets = [("jwt_secret", secret.as_str()), ("jwt_secret_previous", previous.as_str())];
+        let expected = Expected { issuer: &issuer, audience: &audience };
+        Verifier::new(&secrets, &get("jwks").await?, expected)
+    })
+    .await
 }
 
 /// The origins that browsers may call from, besides the API's own.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use axum::serve::ListenerExt as _;
 use clap::{Parser, ValueEnum};
-use shared::auth::Verifier;
+use shared::auth::{Expected, Verifier};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -114,7 +114,7 @@ async fn serve(arguments: &Arguments) -> Result<()> {
 
 /// Connects the parts, and starts the drain where there is one. Fails when the database can't be reached.
 async fn start(arguments: &Arguments) -> Result<App> {
-    let verifier = Verifier::hs256(&arguments.jwt_secret)?;
+    let verifier = Verifier::new(&[("jwt_secret", &arguments.jwt_secret)], "", Expected::default())?;
     let database = Database::new(&arguments.database_url, arguments.pool_size)?;
     database.connect().await?;
     let sidecar = Sidecar::new(&arguments.dapr_url);

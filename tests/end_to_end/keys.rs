@@ -1,0 +1,121 @@
+//! Keys: several at once, so that one can follow another, and a JWK Set; with tokens that another library has made
+//! (tests/node/keys.mjs).
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::harness::answer::{AUTHENTICATION, Answer};
+use crate::harness::environment::root;
+use crate::harness::user::SECRET;
+use crate::harness::{Own, Setup, User};
+
+const ISSUER: &str = "https://issuer.example";
+const AUDIENCE: &str = "taskcast";
+const TASKS: &str = "/api/v1/tasks";
+
+struct Made {
+    jwks: Value,
+    good: BTreeMap<String, String>,
+    bad: BTreeMap<String, String>,
+}
+
+/// Keys, and tokens for this user.
+fn make(user: &User) -> Made {
+    let wanted = json!({"subject": user.id, "issuer": ISSUER, "audience": AUDIENCE});
+    let output = Command::new("node")
+        .arg("keys.mjs")
+        .arg(wanted.to_string())
+        .current_dir(root().join("tests/node"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let tokens = |of: &str| serde_json::from_value(made[of].clone()).unwrap();
+    Made { jwks: made["jwks"].clone(), good: tokens("good"), bad: tokens("bad") }
+}
+
+fn setup(jwks: &Value) -> Setup {
+    let setup = Setup::new().variable("jwks", jwks.to_string());
+    setup.variable("jwt_issuer", ISSUER).variable("jwt_audience", AUDIENCE)
+}
+
+async fn list_with(app: &Own, token: &str) -> Answer {
+    Answer::to(app.user().anonymous(Method::GET, TASKS).bearer_auth(token)).await
+}
+
+fn assert_refused(answer: &Answer, what: &str) {
+    assert_eq!(answer.status, 401, "{what}: {}", answer.text());
+    answer.plain_error(401, AUTHENTICATION, "Invalid or expired token");
+}
+
+#[tokio::test]
+async fn tokens_of_a_key_set_are_good_and_nothing_that_looks_like_them() {
+    let made = make(&User::new(""));
+    let app = setup(&made.jwks).variable("jwt_secret", "").start();
+    assert_eq!(made.good.len(), 4);
+    for (what, token) in &made.good {
+        let answer = list_with(&app, token).await;
+        assert_eq!(answer.status, 200, "{what}: {}", answer.text());
+    }
+    assert!(made.bad.len() > 15);
+    for (what, token) in &made.bad {
+        assert_refused(&list_with(&app, token).await, what);
+    }
+    let by_secret = stack::token::mint(SECRET, &app.user().id.to_string(), Duration::from_secs(60));
+    assert_refused(&list_with(&app, &by_secret).await, "HS256, where no secret is configured");
+}
+
+#[tokio::test]
+async fn a_token_of_a_key_set_is_its_users() {
+    let user = User::new("");
+    let made = make(&user);
+    let app = setup(&made.jwks).with_dapr().start();
+    for token in made.good.values() {
+        let request = app.user().anonymous(Method::POST, TASKS).bearer_auth(token);
+        Answer::to(request.json(&json!({"title": "By a key of a set"}))).await.task(201);
+    }
+    let events = app.dapr().wait_for(user.id, 2 * made.good.len()).await;
+    assert!(events.iter().all(|event| event.attribute("partitionkey") == Some(&user.id.to_string())));
+}
+
+#[tokio::test]
+async fn a_key_of_a_set_can_follow_another() {
+    let (old, new) = (make(&User::new("")), make(&User::new("")));
+    let keys = |made: &Made| made.jwks["keys"].as_array().unwrap().clone();
+    let all = [keys(&old), keys(&new)].concat();
+    let both = json!({"keys": all});
+    for (jwks, accepts_old) in [(&old.jwks, true), (&both, true), (&new.jwks, false)] {
+        let app = setup(jwks).start();
+        for token in old.good.values() {
+            assert_eq!(list_with(&app, token).await.status == 200, accepts_old);
+        }
+    }
+    let app = setup(&both).start();
+    for token in new.good.values() {
+        assert_eq!(list_with(&app, token).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_can_follow_another() {
+    const NEW: &str = "a-new-secret-of-more-than-thirty-two-bytes";
+    let app = Setup::new().variable("jwt_secret", NEW).variable("jwt_secret_previous", SECRET).start();
+    let mint = |secret| stack::token::mint(secret, &app.user().id.to_string(), Duration::from_secs(60));
+    for secret in [SECRET, NEW] {
+        assert_eq!(list_with(&app, &mint(secret)).await.status, 200);
+    }
+    let app = Setup::new().variable("jwt_secret", NEW).start();
+    assert_refused(&list_with(&app, &mint(SECRET)).await, "the old secret after its time");
+}
+
+#[tokio::test]
+async fn a_key_set_that_is_none_is_named_in_the_log() {
+    let app = Setup::new().variable("jwks", "https://issuer.example/keys").start();
+    let answer = app.user().call(crate::harness::Route::List, "").await;
+    answer.plain_error(500, "INTERNAL_ERROR", "An unexpected error occurred.");
+    assert!(app.log().text().contains("the variable jwks is no JWK Set"));
+}
