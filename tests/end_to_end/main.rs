@@ -4,11 +4,13 @@
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
-//! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`] |
+//! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what an operator sees | [`metrics`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
 
+#[cfg(test)]
+mod asyncapi;
 #[cfg(test)]
 mod authentication;
 #[cfg(test)]
@@ -59,6 +61,8 @@ mod publishing;
 mod relay;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod schemas;
 #[cfg(test)]
 mod sidecar_faults;
 #[cfg(test)]
