@@ -7,7 +7,8 @@
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what an operator sees | [`metrics`] |
-//! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
+//! | the commands | [`tail`], [`bad_environments`] |
+//! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`] |
 
 #[cfg(test)]
 mod asyncapi;
@@ -67,6 +68,8 @@ mod schemas;
 mod sidecar_faults;
 #[cfg(test)]
 mod statements;
+#[cfg(test)]
+mod tail;
 #[cfg(test)]
 mod task;
 #[cfg(test)]
