@@ -8,7 +8,7 @@
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what an operator sees | [`metrics`] |
 //! | the commands | [`tail`], [`bad_environments`] |
-//! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`] |
+//! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
 
 #[cfg(test)]
 mod asyncapi;
@@ -30,6 +30,8 @@ mod database_roles;
 mod deployed_sidecar;
 #[cfg(test)]
 mod disconnects;
+#[cfg(test)]
+mod documents;
 #[cfg(test)]
 mod drains;
 #[cfg(test)]

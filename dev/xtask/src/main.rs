@@ -5,6 +5,7 @@ mod app_variables;
 mod bench;
 mod cache;
 mod chaos;
+mod docs;
 mod event_lines;
 mod event_log;
 mod instructions;
@@ -41,6 +42,8 @@ enum Command {
     Tail(tail::Options),
     /// Run all checks and tests on a real database, sidecar and broker
     Test(test::Options),
+    /// Write the page on configuration from spin.toml
+    Docs,
     /// Check the manifests for Kubernetes, without a cluster
     Manifests(manifests::Options),
     /// Break the real parts under load and check that no event is lost or out of order
@@ -70,6 +73,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Up(options) => up::run(&options),
         Command::Tail(options) => tail::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Docs => docs::run(),
         Command::Manifests(options) => manifests::run(&options),
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
