@@ -199,6 +199,7 @@ async fn what_the_app_delivers_is_what_the_document_says() {
 async fn an_event_that_the_document_does_not_describe_is_refused() {
     for event in a_whole_life().await {
         let strict = strict(message(&event.topic, &event.kind));
+        assert_valid(&strict, &event.raw);
         let refuses = |change: &dyn Fn(&mut Value)| {
             let mut changed = event.raw.clone();
             change(&mut changed);
