@@ -31,15 +31,24 @@ impl KafkaConsumer<'_> {
         )
         .args(["--bootstrap-server", self.bootstrap, "--include", &self.topics.join("|")]);
         let launch = match self.group {
-            // Left to itself it would also keep a position every 5 s, past what nobody has read yet.
-            Some(group) => launch.args([
-                "--group",
-                group,
-                "--command-property",
-                &format!("auto.commit.interval.ms={}", i32::MAX),
-            ]),
+            Some(group) => settings().fold(launch.args(["--group", group]), |launch, setting| {
+                launch.args(["--command-property", &setting])
+            }),
             None => launch,
         };
         if self.from_beginning { launch.arg("--from-beginning") } else { launch }
     }
+}
+
+/// How it belongs to its group.
+fn settings() -> impl Iterator<Item = String> {
+    [
+        // Left to itself it would also keep a position every 5 s, past what nobody has read yet.
+        ("auto.commit.interval.ms", i32::MAX),
+        // The next one of the group waits for so long for one that was killed; 45 s by default.
+        ("session.timeout.ms", 6_000),
+        ("heartbeat.interval.ms", 2_000),
+    ]
+    .into_iter()
+    .map(|(name, value)| format!("{name}={value}"))
 }
