@@ -67,10 +67,9 @@ fn message(topic: &str, kind: &str) -> &'static Value {
 }
 
 /// Every property that a schema names, its `allOf` included.
-fn properties(schema: &Value) -> BTreeMap<&str, &Value> {
-    let own = schema["properties"].as_object().into_iter().flatten();
-    let inherited = schema["allOf"].as_array().into_iter().flatten().flat_map(properties);
-    inherited.chain(own.map(|(name, property)| (name.as_str(), property))).collect()
+fn properties(schema: &Value) -> BTreeSet<&str> {
+    let own = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    own.chain(schema["allOf"].as_array().into_iter().flatten().flat_map(properties)).collect()
 }
 
 /// The schema of `data` that a payload refers to.
@@ -191,7 +190,7 @@ async fn what_the_app_delivers_is_what_the_document_says() {
         assert_valid(&strict(message(&event.topic, &event.kind)), &event.raw);
     }
     let came: BTreeSet<_> = events.iter().flat_map(|event| keys(&event.raw)).collect();
-    let known = messages().into_values().flat_map(|message| properties(&message["payload"]).into_keys());
+    let known = messages().into_values().flat_map(|message| properties(&message["payload"]));
     assert_eq!(came, known.collect(), "attributes that came, and attributes in the document");
 }
 
