@@ -1,13 +1,14 @@
 //! `cargo xtask up` where something is wrong: one line that says what to do, and an exit code that is not 0.
 
 use std::net::TcpListener;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::process::Command;
 
 use stack::{DatabaseAddress, free_port, programs};
 
-use crate::harness::environment::{admin_url, directory, required, root};
+use crate::harness::checkout::{Checkout, script};
+use crate::harness::environment::{admin_url, directory};
 
 const PASSWORD: &str = "a-password-nobody-may-see";
 
@@ -17,16 +18,8 @@ fn up() -> Command {
 }
 
 fn up_on(port: u16) -> Command {
-    let clone = directory("clone");
-    std::fs::create_dir_all(clone.join("dev/xtask")).unwrap();
-    for path in ["spin.toml", "runtime-config.toml", "migrations", "dev/daprd"] {
-        symlink(root().join(path), clone.join(path)).unwrap();
-    }
-    let mut command = Command::new(required("TASKCAST_TEST_XTASK"));
-    command.args(["up", "--port", &port.to_string()]).current_dir(clone);
-    for name in ["DATABASE_URL", "JWT_SECRET", "TASKCAST_CACHE"] {
-        command.env_remove(name);
-    }
+    let mut command = Checkout::new().xtask();
+    command.args(["up", "--port", &port.to_string()]).env_remove("TASKCAST_CACHE");
     command
 }
 
@@ -98,9 +91,4 @@ fn path_without_go() -> PathBuf {
     }
     script(&path.join("cargo"), "#!/bin/sh\nexec sleep 600\n");
     path
-}
-
-fn script(file: &Path, text: &str) {
-    std::fs::write(file, text).unwrap();
-    std::fs::set_permissions(file, PermissionsExt::from_mode(0o755)).unwrap();
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rskafka::client::ClientBuilder;
 use rskafka::client::partition::{OffsetAt, PartitionClient, UnknownTopicHandling};
-use rskafka::record::RecordAndOffset;
+use rskafka::record::{Record, RecordAndOffset};
 use serde_json::Value;
 use stack::{Broker, free_port};
 use tokio::task::JoinSet;
@@ -86,22 +86,29 @@ async fn wait_for_all(topic: &str, users: &[User]) -> BTreeMap<Uuid, Vec<Event>>
 
 /// The users' events in the topic. All of a user's records have one key, so they are in one partition.
 pub(crate) async fn read(bootstrap: &str, topic: &str, users: &[User]) -> BTreeMap<Uuid, Vec<Event>> {
-    let client = ClientBuilder::new(vec![bootstrap.to_owned()]).build().await.expect("connect to Kafka");
     let mut events: BTreeMap<Uuid, Vec<Event>> = BTreeMap::new();
-    for partition in 0..PARTITIONS {
-        let partition = client.partition_client(topic, partition, UnknownTopicHandling::Retry).await.unwrap();
-        for RecordAndOffset { record, .. } in whole(&partition).await {
-            let key = String::from_utf8(record.key.expect("a record key")).unwrap();
-            if !users.iter().any(|user| user.id.to_string() == key) {
-                continue;
-            }
-            let value: Value = serde_json::from_slice(&record.value.expect("a record value")).unwrap();
-            let event = Event::verified(topic, &value);
-            assert_eq!(key, event.user.to_string(), "the key is the user");
-            events.entry(event.user).or_default().push(event);
+    for record in records(bootstrap, topic).await {
+        let key = String::from_utf8(record.key.expect("a record key")).unwrap();
+        if !users.iter().any(|user| user.id.to_string() == key) {
+            continue;
         }
+        let value: Value = serde_json::from_slice(&record.value.expect("a record value")).unwrap();
+        let event = Event::verified(topic, &value);
+        assert_eq!(key, event.user.to_string(), "the key is the user");
+        events.entry(event.user).or_default().push(event);
     }
     events
+}
+
+/// Everything in the topic, one partition after the other.
+pub(crate) async fn records(bootstrap: &str, topic: &str) -> Vec<Record> {
+    let client = ClientBuilder::new(vec![bootstrap.to_owned()]).build().await.expect("connect to Kafka");
+    let mut records = Vec::new();
+    for partition in 0..PARTITIONS {
+        let partition = client.partition_client(topic, partition, UnknownTopicHandling::Retry).await.unwrap();
+        records.extend(whole(&partition).await.into_iter().map(|entry| entry.record));
+    }
+    records
 }
 
 async fn whole(partition: &PartitionClient) -> Vec<RecordAndOffset> {

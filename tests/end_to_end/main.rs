@@ -4,11 +4,14 @@
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`keys`], [`origin_and_cors`], [`errors`], [`correlation`] |
-//! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`] |
+//! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what an operator sees | [`metrics`] |
-//! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
+//! | the commands | [`tail`], [`bad_environments`] |
+//! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
 
+#[cfg(test)]
+mod asyncapi;
 #[cfg(test)]
 mod authentication;
 #[cfg(test)]
@@ -27,6 +30,8 @@ mod database_roles;
 mod deployed_sidecar;
 #[cfg(test)]
 mod disconnects;
+#[cfg(test)]
+mod documents;
 #[cfg(test)]
 mod drains;
 #[cfg(test)]
@@ -62,9 +67,13 @@ mod relay;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod schemas;
+#[cfg(test)]
 mod sidecar_faults;
 #[cfg(test)]
 mod statements;
+#[cfg(test)]
+mod tail;
 #[cfg(test)]
 mod task;
 #[cfg(test)]

@@ -135,4 +135,62 @@ mod tests {
             assert!(error.to_string().contains("secret"), "but it does reach the log");
         }
     }
+
+    /// What clients are told of each error: docs/errors.md.
+    const PAGE: &str = include_str!("../../../docs/errors.md");
+
+    /// Every error that there is.
+    fn all() -> Vec<Error> {
+        vec![
+            Error::NOT_AUTHENTICATED,
+            Error::INVALID_TOKEN,
+            Error::INVALID_TOKEN_PAYLOAD,
+            Error::USER_NOT_FOUND,
+            Error::Authorization("why"),
+            Error::invalid("title", "Title cannot be empty"),
+            Error::TaskNotFound,
+            Error::MethodNotAllowed,
+            Error::PayloadTooLarge,
+            Error::DatabaseUnavailable("why".into()),
+            Error::Internal("why".into()),
+        ]
+    }
+
+    #[test]
+    fn every_error_is_in_the_list_of_all() {
+        let source = include_str!("error.rs").split("#[cfg(test)]").next().unwrap();
+        let variants =
+            all().iter().map(std::mem::discriminant).collect::<std::collections::HashSet<_>>().len();
+        assert_eq!(source.matches("    #[error(").count(), variants);
+        let of_authentication =
+            all().iter().filter(|error| matches!(error, Error::Authentication(_))).count();
+        assert_eq!(source.matches("pub const ").count(), of_authentication);
+    }
+
+    #[test]
+    fn the_page_shows_the_body_and_the_status_of_every_error() {
+        for error in all() {
+            let (status, code, _) = error.public();
+            assert!(PAGE.contains(&json(&error)), "docs/errors.md lacks {}", json(&error));
+            let section = PAGE.split(&format!("\n## {code}\n\n")).nth(1);
+            assert!(
+                section.is_some_and(|text| text.starts_with(status.as_str())),
+                "the section {code} says {status}"
+            );
+            let row = format!("| [{code}](#{}) | {} |", code.to_lowercase(), status.as_str());
+            assert!(PAGE.contains(&row), "docs/errors.md lacks {row}");
+        }
+    }
+
+    #[test]
+    fn the_page_has_no_error_that_does_not_exist() {
+        let bodies: Vec<String> = all().iter().map(json).collect();
+        for body in PAGE.lines().filter(|line| line.starts_with("{\"error\"")) {
+            assert!(bodies.iter().any(|ours| ours == body), "docs/errors.md has {body}");
+        }
+        let codes: Vec<&str> = all().iter().map(|error| error.public().1).collect();
+        for code in PAGE.lines().filter_map(|line| line.strip_prefix("## ")) {
+            assert!(codes.contains(&code), "docs/errors.md has {code}");
+        }
+    }
 }

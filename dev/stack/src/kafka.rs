@@ -57,7 +57,8 @@ impl Kafka {
         if !directory.join("data/meta.properties").exists() {
             format(options, &settings, secured)?;
         }
-        let launch = java(options, "Kafka", "kafka.Kafka").arg(&settings).log(directory.join("kafka.log"));
+        let launch =
+            java(&options.libraries, "Kafka", "kafka.Kafka").arg(&settings).log(directory.join("kafka.log"));
         let process = launch.start()?;
         process.wait_until(Duration::from_secs(90), || probe::accepts(options.port))?;
         topics::create(&bootstrap(options.port))?;
@@ -85,7 +86,7 @@ pub fn certificate(directory: &Path) -> PathBuf {
 }
 
 fn format(options: &KafkaOptions<'_>, settings: &Path, secured: Option<&Secured<'_>>) -> Result<()> {
-    let tool = java(options, "Kafka's storage tool", "kafka.tools.StorageTool")
+    let tool = java(&options.libraries, "Kafka's storage tool", "kafka.tools.StorageTool")
         // In one argument, since an id may begin with a dash.
         .args(["format", &format!("--cluster-id={}", random::secret(16)?), "--config"])
         .arg(settings);
@@ -140,11 +141,12 @@ fn secured_properties(directory: &Path, password: &str) -> String {
     )
 }
 
-fn java(options: &KafkaOptions<'_>, name: &str, class: &str) -> Launch {
+/// A program of Kafka's.
+pub(crate) fn java(libraries: &Path, name: &str, class: &str) -> Launch {
     Launch::new(name, "java")
         .args(["-Xms128m", "-Xmx512m", "-XX:TieredStopAtLevel=1"])
         .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp"])
-        .arg(options.libraries.join("*"))
+        .arg(libraries.join("*"))
         .arg(class)
         .yielding()
 }

@@ -1,5 +1,6 @@
 //! How a child is started: which program, as whom, where its output goes and how it is asked to stop.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -30,6 +31,7 @@ pub struct Launch {
     user: Option<ServiceUser>,
     log: Option<PathBuf>,
     on_line: Option<OnLine>,
+    on_output: Option<OnLine>,
     stop_signal: Signal,
     death_signal: &'static str,
     grace: Duration,
@@ -48,6 +50,7 @@ impl Launch {
             user: None,
             log: None,
             on_line: None,
+            on_output: None,
             stop_signal: Signal::TERM,
             // Not TERM: a child that is paused would never see it.
             death_signal: "KILL",
@@ -104,6 +107,13 @@ impl Launch {
         self
     }
 
+    /// Hands each line of its output stream to this callback instead, and waits for it before it reads the next; the error
+    /// stream goes where it would go otherwise.
+    pub fn on_output(mut self, callback: OnLine) -> Self {
+        self.on_output = Some(callback);
+        self
+    }
+
     /// What asks the child to end (SIGTERM by default), and how long it then has before SIGKILL (5 s by default).
     pub fn stop_signal(mut self, signal: Signal, grace: Duration) -> Self {
         (self.stop_signal, self.grace) = (signal, grace);
@@ -135,8 +145,17 @@ impl Launch {
                 || Ok::<_, anyhow::Error>(if piped { Stdio::piped() } else { log.try_clone()?.into() });
             command.stdout(target()?).stderr(target()?);
         }
+        if self.on_output.is_some() {
+            command.stdout(Stdio::piped());
+        }
         let mut child = crate::spawner::spawn(command).with_context(|| format!("start {}", self.name))?;
         let mut readers = Vec::new();
+        if let Some(mut on_output) = self.on_output.take() {
+            let output = child.stdout.take();
+            readers.extend(
+                output.map(|stream| on_each_line(stream, move |line| on_output(text(line).trim_end()))),
+            );
+        }
         if let (Some(log), Some(on_line)) = (log, self.on_line.take()) {
             let sink = Arc::new(Mutex::new(Sink { log, on_line }));
             readers.extend(child.stdout.take().map(|stream| follow(stream, sink.clone())));
@@ -199,16 +218,29 @@ struct Sink {
 }
 
 fn follow(stream: impl Read + Send + 'static, sink: Arc<Mutex<Sink>>) -> JoinHandle<()> {
+    on_each_line(stream, move |line| {
+        let Ok(mut sink) = sink.lock() else { return };
+        // A full disk must not stop the child: it would block on its pipe.
+        let _ = sink.log.write_all(line);
+        (sink.on_line)(text(line).trim_end());
+    })
+}
+
+fn on_each_line(
+    stream: impl Read + Send + 'static,
+    mut handle: impl FnMut(&[u8]) + Send + 'static,
+) -> JoinHandle<()> {
     thread::spawn(move || {
         let mut reader = BufReader::new(stream);
         let mut line = Vec::new();
         // The stream ends when the child and whoever inherited the stream ended.
         while matches!(reader.read_until(b'\n', &mut line), Ok(1..)) {
-            let Ok(mut sink) = sink.lock() else { return };
-            // A full disk must not stop the child: it would block on its pipe.
-            let _ = sink.log.write_all(&line);
-            (sink.on_line)(String::from_utf8_lossy(&line).trim_end());
+            handle(&line);
             line.clear();
         }
     })
+}
+
+fn text(line: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(line)
 }

@@ -5,7 +5,7 @@
 //! | a child process that never outlives its parent | [`process`] |
 //! | PostgreSQL, a private cluster | [`postgres`]; databases and migrations in [`database`] |
 //! | the Dapr sidecar and its resource files | [`sidecar`], [`resources`] |
-//! | Apache Kafka | [`kafka`], its topics in [`topics`] |
+//! | Apache Kafka | [`kafka`], its topics in [`topics`]; who reads them by group in [`kafka_consumer`] |
 //! | the API itself, on `spin` or the embedded host | [`app`] |
 //! | what a consumer of the events sees | [`subscriber`] |
 //! | tokens for the API | [`token`] |
@@ -18,7 +18,9 @@ pub mod database;
 pub mod database_address;
 pub mod interrupt;
 pub mod kafka;
+pub mod kafka_consumer;
 mod launch;
+pub mod pipe;
 pub mod ports;
 pub mod postgres;
 pub mod probe;
@@ -37,6 +39,7 @@ pub mod topics;
 pub use app::{App, AppOptions, Host};
 pub use database_address::DatabaseAddress;
 pub use kafka::{Kafka, KafkaOptions, Secured};
+pub use kafka_consumer::KafkaConsumer;
 pub use launch::{Launch, OnLine};
 pub use ports::free_port;
 pub use postgres::{Postgres, PostgresOptions};

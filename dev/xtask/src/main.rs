@@ -5,7 +5,9 @@ mod app_variables;
 mod bench;
 mod cache;
 mod chaos;
+mod docs;
 mod event_lines;
+mod event_log;
 mod instructions;
 mod local;
 mod manifests;
@@ -13,6 +15,7 @@ mod outbox;
 mod progress;
 mod project;
 mod steps;
+mod tail;
 mod test;
 mod token;
 mod up;
@@ -35,8 +38,12 @@ struct Cli {
 enum Command {
     /// Set up what is missing, run everything on this machine, and show each event as it is delivered
     Up(up::Options),
+    /// Show the events of what `up` runs, or of a Kafka
+    Tail(tail::Options),
     /// Run all checks and tests on a real database, sidecar and broker
     Test(test::Options),
+    /// Write the page on configuration from spin.toml
+    Docs,
     /// Check the manifests for Kubernetes, without a cluster
     Manifests(manifests::Options),
     /// Break the real parts under load and check that no event is lost or out of order
@@ -64,11 +71,25 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Up(options) => up::run(&options),
+        Command::Tail(options) => tail::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Docs => docs::run(),
         Command::Manifests(options) => manifests::run(&options),
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Outbox(options) => outbox::run(&options),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Cli;
+
+    #[test]
+    fn the_arguments_of_every_command_fit_together() {
+        Cli::command().debug_assert();
     }
 }

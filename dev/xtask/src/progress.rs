@@ -1,6 +1,6 @@
 //! What the user sees of the steps: one line each when done, and while they take longer than 2 s, what is going on.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Write, stderr, stdout};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -18,6 +18,8 @@ const FRAMES: [char; 10] = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '�
 /// The list of steps on the terminal. Steps may run side by side.
 pub(crate) struct Progress {
     terminal: bool,
+    /// Whether it goes to the error stream, because the output is for something else.
+    aside: bool,
     done: AtomicBool,
     running: Mutex<Vec<Running>>,
 }
@@ -32,8 +34,18 @@ struct Running {
 impl Progress {
     /// Runs `work`, which announces its steps, with the display alive.
     pub(crate) fn show<T>(work: impl FnOnce(&Arc<Self>) -> Result<T>) -> Result<T> {
-        let terminal = std::io::stdout().is_terminal();
-        let progress = Arc::new(Self { terminal, done: AtomicBool::new(false), running: Mutex::default() });
+        Self::show_on(false, work)
+    }
+
+    /// The same on the error stream.
+    pub(crate) fn show_aside<T>(work: impl FnOnce(&Arc<Self>) -> Result<T>) -> Result<T> {
+        Self::show_on(true, work)
+    }
+
+    fn show_on<T>(aside: bool, work: impl FnOnce(&Arc<Self>) -> Result<T>) -> Result<T> {
+        let terminal = if aside { stderr().is_terminal() } else { stdout().is_terminal() };
+        let done = AtomicBool::new(false);
+        let progress = Arc::new(Self { terminal, aside, done, running: Mutex::default() });
         thread::scope(|scope| {
             scope.spawn(|| progress.keep_drawing());
             let result = work(&progress);
@@ -55,7 +67,7 @@ impl Progress {
             // Not this step's failure: the user stopped it, or another step failed.
             return result;
         }
-        println!("{mark} {name:<28}{:>7.1} s", since.elapsed().as_secs_f64());
+        self.print(&format!("{mark} {name:<28}{:>7.1} s\n", since.elapsed().as_secs_f64()));
         result
     }
 
@@ -73,7 +85,7 @@ impl Progress {
     pub(crate) fn say(&self, line: &str) {
         let _running = self.running();
         self.erase();
-        println!("  {line}");
+        self.print(&format!("  {line}\n"));
     }
 
     fn keep_drawing(&self) {
@@ -83,7 +95,7 @@ impl Progress {
             let mut running = self.running();
             match (self.terminal, frames.next()) {
                 (true, Some(frame)) => self.draw(*frame, &running),
-                _ => remind(&mut running),
+                _ => self.remind(&mut running),
             }
         }
     }
@@ -99,30 +111,34 @@ impl Progress {
         };
         self.erase();
         if !texts.is_empty() {
-            print!("{frame} {}  {detail}", texts.join(" · "));
-            // What cannot be drawn is drawn again in a moment.
-            let _ = std::io::stdout().flush();
+            self.print(&format!("{frame} {}  {detail}", texts.join(" · ")));
         }
     }
 
     fn erase(&self) {
         if self.terminal {
-            print!("\r\x1b[2K");
+            self.print("\r\x1b[2K");
         }
     }
 
     fn running(&self) -> MutexGuard<'_, Vec<Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn remind(running: &mut [Running]) {
-    for step in running {
-        let elapsed = step.since.elapsed();
-        let due = if step.reminded.is_zero() { SHOW_AFTER } else { step.reminded + REMIND_EVERY };
-        if elapsed > due {
-            println!("… {} ({} s so far)", step.name, elapsed.as_secs());
-            step.reminded = elapsed;
+    fn remind(&self, running: &mut [Running]) {
+        for step in running {
+            let elapsed = step.since.elapsed();
+            let due = if step.reminded.is_zero() { SHOW_AFTER } else { step.reminded + REMIND_EVERY };
+            if elapsed > due {
+                self.print(&format!("… {} ({} s so far)\n", step.name, elapsed.as_secs()));
+                step.reminded = elapsed;
+            }
         }
+    }
+
+    fn print(&self, text: &str) {
+        let mut stream: Box<dyn Write> = if self.aside { Box::new(stderr()) } else { Box::new(stdout()) };
+        // What cannot be shown is no reason to stop the work.
+        let _ = stream.write_all(text.as_bytes()).and_then(|()| stream.flush());
     }
 }

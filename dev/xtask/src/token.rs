@@ -28,7 +28,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn parse_user(text: &str) -> Result<String> {
+/// A UUID, in small letters.
+pub(crate) fn parse_user(text: &str) -> Result<String> {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     if lengths != [8, 4, 4, 4, 12] || !text.chars().all(|letter| letter == '-' || letter.is_ascii_hexdigit())
     {

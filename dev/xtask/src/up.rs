@@ -11,17 +11,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
+use serde_json::Value;
 use stack::resources::Deliver;
 use stack::subscriber::Subscriber;
 use stack::{
-    App, AppOptions, Broker, Host, Kafka, KafkaOptions, OnLine, Postgres, Process, Sidecar, SidecarOptions,
-    database, free_port,
+    App, AppOptions, Broker, DatabaseAddress, Host, Kafka, KafkaOptions, OnLine, Postgres, Process, Sidecar,
+    SidecarOptions, database, free_port,
 };
 
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::steps::host::Choice;
-use crate::{app_variables, event_lines, instructions, local, steps, wasm_target};
+use crate::{app_variables, event_lines, event_log, instructions, local, steps, wasm_target};
 
 /// Printed below the options.
 const MORE_HELP: &str = "\
@@ -72,8 +73,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         wipe(&project)?;
     }
     let secret = local::jwt_secret(&project)?;
+    // From now on `tail` can attach itself.
+    let events = (!options.no_dapr).then(|| event_log::Writer::create(&project)).transpose()?;
     let announced = Arc::new(AtomicBool::new(false));
-    let running = Progress::show(|progress| start(options, &project, progress, &secret, &announced))?;
+    let running = Progress::show(|progress| start(options, &project, progress, &secret, events, &announced))?;
     instructions::print(&running.app.url(), &secret);
     match running.sidecar {
         Some(_) => {
@@ -120,6 +123,7 @@ fn start(
     project: &Project,
     progress: &Arc<Progress>,
     secret: &str,
+    events: Option<event_log::Writer>,
     announced: &Arc<AtomicBool>,
 ) -> Result<Running> {
     let database = Database::find(project, progress)?;
@@ -134,9 +138,16 @@ fn start(
     let (url, postgres) = database.start(project, progress)?;
     progress.step("database migrated", || database::migrate(&url, &project.path("migrations")))?;
     let kafka = tools.libraries.map(|libraries| start_kafka(project, progress, libraries)).transpose()?;
+    if let Some(kafka) = &kafka {
+        progress.say(&format!("at {}", kafka.bootstrap()));
+    }
     let app_token = local::app_token(project)?;
-    let (subscriber, sidecar) = match tools.daprd {
-        Some(daprd) => start_sidecar(options.port, &app_token, project, progress, daprd, kafka.as_ref())?,
+    let (subscriber, sidecar) = match tools.daprd.zip(events) {
+        Some((daprd, events)) => {
+            let subscriber = start_subscriber(options.port, events)?;
+            let sidecar = start_sidecar(&subscriber, &app_token, project, progress, daprd, kafka.as_ref())?;
+            (Some(subscriber), Some(sidecar))
+        }
         None => (None, None),
     };
     // Without a sidecar the app gets an address where nobody listens.
@@ -184,11 +195,14 @@ impl Database {
             return Ok((url, None));
         }
         let _ = fs::remove_file(project.local("postgres/postgres.log"));
-        progress.step("PostgreSQL started", || {
+        let postgres = progress.step("PostgreSQL started", || {
             let postgres = Postgres::start(&project.local("postgres"), free_port()?)?;
             postgres.create_database("taskcast")?;
-            Ok((postgres.url("taskcast"), Some(postgres)))
-        })
+            Ok(postgres)
+        })?;
+        let url = postgres.url("taskcast");
+        progress.say(&format!("at {}", DatabaseAddress::parse(&url)?.host_port()));
+        Ok((url, Some(postgres)))
     }
 }
 
@@ -215,16 +229,24 @@ fn start_kafka(project: &Project, progress: &Arc<Progress>, libraries: PathBuf) 
     })
 }
 
+/// Shows what the sidecar delivers, here and to `tail`.
+fn start_subscriber(api_port: u16, events: event_log::Writer) -> Result<Subscriber> {
+    let show = move |topic: &str, event: Value| {
+        println!("{}", event_lines::line(topic, &event));
+        // Where the disk is full, it is shown here all the same.
+        let _ = events.append(&event);
+    };
+    Subscriber::beside_api(show, Some(api_port))
+}
+
 fn start_sidecar(
-    api_port: u16,
+    subscriber: &Subscriber,
     app_token: &str,
     project: &Project,
     progress: &Arc<Progress>,
     daprd: PathBuf,
     kafka: Option<&Kafka>,
-) -> Result<(Option<Subscriber>, Option<Sidecar>)> {
-    let show = |topic: &str, event| println!("{}", event_lines::line(topic, &event));
-    let subscriber = Subscriber::beside_api(show, Some(api_port))?;
+) -> Result<Sidecar> {
     let broker = kafka.map_or(Broker::InMemory, |kafka| Broker::Kafka { bootstrap: kafka.bootstrap() });
     let resources = project.local("dapr");
     stack::write_resources(&resources, &broker, Deliver::EventsAndTicks)?;
@@ -242,8 +264,7 @@ fn start_sidecar(
         on_log: None,
         yielding: false,
     };
-    let sidecar = progress.step("Dapr sidecar started", || Sidecar::start(options))?;
-    Ok((Some(subscriber), Some(sidecar)))
+    progress.step("Dapr sidecar started", || Sidecar::start(options))
 }
 
 /// What the components log goes to the terminal once the instructions are there.

@@ -6,6 +6,7 @@
 pub(crate) mod answer;
 pub(crate) mod app;
 pub(crate) mod background;
+pub(crate) mod checkout;
 pub(crate) mod collector;
 pub(crate) mod database;
 pub(crate) mod environment;
