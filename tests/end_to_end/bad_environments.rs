@@ -19,7 +19,7 @@ fn up() -> Command {
 fn up_on(port: u16) -> Command {
     let clone = directory("clone");
     std::fs::create_dir_all(clone.join("dev/xtask")).unwrap();
-    for path in ["spin.toml", "runtime-config.toml", "migrations", "dev/daprd"] {
+    for path in ["components", "spin.toml", "runtime-config.toml", "migrations", "dev/daprd"] {
         symlink(root().join(path), clone.join(path)).unwrap();
     }
     let mut command = Command::new(required("TASKCAST_TEST_XTASK"));

@@ -31,6 +31,11 @@ pub(crate) fn kafka_libraries() -> PathBuf {
     required("TASKCAST_TEST_KAFKA_LIBRARIES").into()
 }
 
+/// The browser.
+pub(crate) fn chromium() -> PathBuf {
+    required("TASKCAST_TEST_CHROMIUM").into()
+}
+
 /// What serves the components: `embedded:<path>` or `spin:<path>`.
 pub(crate) fn host() -> Host {
     let text = required("TASKCAST_TEST_HOST");
