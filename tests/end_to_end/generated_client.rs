@@ -40,12 +40,17 @@ fn a_field_that_the_api_does_not_have_does_not_compile() {
     let client = client();
     let program = fs::read_to_string(client.join("program.ts")).unwrap();
     for (right, wrong, found) in [
-        ("body: { title: \" \" }", "body: { titel: \" \" }", "'titel' does not exist"),
+        (
+            "{ title: \"  Water the plants \",",
+            "{ titel: \"  Water the plants \",",
+            "'titel' does not exist in type",
+        ),
+        ("{ title: \" \" }", "{ titel: \" \" }", "'titel' does not exist in type"),
         ("completed.data?.created_at", "completed.data?.createdAt", "Property 'createdAt' does not exist"),
         (
             "query: { completed: false }",
             "query: { completed: \"no\" }",
-            "is not assignable to type 'boolean'",
+            "'string' is not assignable to type 'boolean",
         ),
         ("\"/api/v1/tasks/{id}/complete\"", "\"/api/v1/tasks/{id}/finish\"", "/api/v1/tasks/{id}/finish"),
     ] {

@@ -88,8 +88,9 @@ impl Document {
     /// Says where request or answer differ from the document.
     pub(crate) fn check(&self, sent: &Sent, answer: &Answer) -> Result<(), String> {
         self.difference(sent, answer).map_err(|difference| {
-            let Sent { method, path, query, .. } = sent;
-            format!("docs/openapi.yaml: {method} {path}?{query} was answered {}: {difference}", answer.status)
+            let Sent { method, path, .. } = sent;
+            let query = if sent.query.is_empty() { String::new() } else { format!("?{}", sent.query) };
+            format!("docs/openapi.yaml: {method} {path}{query} was answered {}: {difference}", answer.status)
         })
     }
 

@@ -36,7 +36,8 @@ assert.equal(completed.data?.created_at, task.created_at);
 const patched = await client.PATCH("/api/v1/tasks/{id}", { params: { path }, body: { due_date: null } });
 assert.equal(patched.data?.due_date, undefined);
 
-const refused = await client.PATCH("/api/v1/tasks/{id}", { params: { path }, body: { title: " " } });
+const patch: components["schemas"]["TaskPatch"] = { title: " " };
+const refused = await client.PATCH("/api/v1/tasks/{id}", { params: { path }, body: patch });
 assert.equal(refused.response.status, 400);
 assert(refused.error && refused.error.error.code !== "INTERNAL_ERROR");
 assert.deepEqual(refused.error.error.details, [{ field: "title", message: "Title cannot be empty" }]);
