@@ -13,7 +13,7 @@ const args = process.getuid() === 0 ? ["--no-sandbox"] : [];
 const browser = await puppeteer.launch({ executablePath, args: [...args, "--disable-dev-shm-usage"] });
 try {
   const page = await browser.newPage();
-  await page.setViewport({ width: 1200, height: 965 });
+  await page.setViewport({ width: 1200, height: 920 });
   page.setDefaultTimeout(30_000);
   page.on("console", (message) => seen.console.push(`${message.type()}: ${message.text()}`));
   page.on("pageerror", (error) => seen.failures.push(String(error)));
