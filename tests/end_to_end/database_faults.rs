@@ -1,6 +1,34 @@
-//! A database that cannot be reached.
+//! A database that cannot be reached, never answers, is locked or only reads.
 
-use crate::harness::{Route, Setup, wait};
+use std::time::{Duration, Instant};
+
+use crate::harness::database::Database;
+use crate::harness::{Own, Route, Setup, User, wait};
+
+/// How long a call may take whatever the database does: what a statement is given, and what a busy machine adds.
+const LONGEST_CALL: Duration = Duration::from_secs(8);
+
+/// Calls every route at once; each must say in time that the database is not available.
+async fn assert_unavailable_in_time(user: &User, id: &str) {
+    let started = Instant::now();
+    let calls = Route::ALL.map(|route| user.call(route, id));
+    for answer in futures::future::join_all(calls).await {
+        answer.database_unavailable();
+    }
+    assert!(started.elapsed() < LONGEST_CALL, "{:?}", started.elapsed());
+}
+
+/// Waits until the API works again; then every route does.
+async fn assert_recovers(app: &Own, user: &User, id: &str) {
+    wait::until(wait::SOON, "the API after the database is back", async || {
+        (user.call(Route::Read, id).await.status == 200).then_some(())
+    })
+    .await;
+    for route in Route::ALL {
+        assert_eq!(user.call(route, id).await.status, route.success(), "{route:?}");
+    }
+    assert_eq!(app.heard(user).await.sentinel, 7, "no failed request took a number");
+}
 
 #[tokio::test]
 async fn without_a_database_every_route_says_so_and_recovers() {
@@ -53,4 +81,44 @@ async fn a_database_that_was_away_loses_no_events() {
     .await;
     user.create("After").await;
     assert_eq!(app.heard(&user).await.sentinel, 3, "the failed request took no number");
+}
+
+#[tokio::test]
+async fn a_database_that_never_answers_is_unavailable() {
+    let app = Setup::new().with_dapr().behind_proxy().start();
+    let user = app.user();
+    let id = user.new_task_id().await;
+    app.dapr().wait_for(user.id, 2).await;
+    app.proxy().silence();
+    assert_unavailable_in_time(&user, &id).await;
+    app.proxy().mend();
+    assert_recovers(&app, &user, &id).await;
+}
+
+#[tokio::test]
+async fn a_lock_that_nobody_gives_back_piles_up_no_requests() {
+    let app = Setup::new().with_dapr().start();
+    let user = app.user();
+    let id = user.new_task_id().await;
+    app.dapr().wait_for(user.id, 2).await;
+    let mut locker = app.database.client().await;
+    let lock = locker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    assert_unavailable_in_time(&user, &id).await;
+    let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    let waiting: i64 = app.database.client().await.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(waiting, 0, "nobody waits any longer, in the server either");
+    lock.rollback().await.unwrap();
+    assert_recovers(&app, &user, &id).await;
+}
+
+#[tokio::test]
+async fn a_server_that_only_reads_is_unavailable_to_mutations() {
+    let database = Database::migrated();
+    let sql = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$";
+    database.execute(sql).await;
+    let app = Setup::new().database(database).start();
+    let user = app.user();
+    user.call(Route::Create, "").await.database_unavailable();
+    assert_eq!(user.call(Route::List, "").await.status, 200);
 }

@@ -7,13 +7,14 @@ use crate::harness::Setup;
 use crate::harness::database::{APP, Database, MONITOR};
 
 /// What an intruder who has the app's password must not be able to do.
-const BEYOND_THE_APP: [&str; 14] = [
+const BEYOND_THE_APP: [&str; 15] = [
     "DROP TABLE tasks",
     "DROP FUNCTION all_have_committed()",
     "TRUNCATE tasks",
     "TRUNCATE task_changes",
     "ALTER TABLE tasks ADD COLUMN a text",
     "DELETE FROM user_streams",
+    "DELETE FROM delivery_counts",
     "UPDATE task_changes SET title = ''",
     "SELECT * FROM schema_migrations",
     "SELECT * FROM elsewhere.secrets",

@@ -54,6 +54,7 @@ impl Files {
             app_port: Some(app_port),
             api_token: Some(API_TOKEN.to_owned()),
             app_token: Some(APP_TOKEN.to_owned()),
+            metrics_port: None,
             log: self.log(),
             on_log: None,
             yielding: false,

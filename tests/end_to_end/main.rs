@@ -7,7 +7,8 @@
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
-//! | the repository | [`statements`], [`upgrade`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
+//! | what an operator sees | [`metrics`] |
+//! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
 
 #[cfg(test)]
 mod authentication;
@@ -45,6 +46,10 @@ mod kafka;
 mod leases;
 #[cfg(test)]
 mod manifests;
+#[cfg(test)]
+mod metrics;
+#[cfg(test)]
+mod migrations_job;
 #[cfg(test)]
 mod openapi;
 #[cfg(test)]

@@ -373,6 +373,17 @@ fn a_wrong_port_is_found_wherever_it_is() {
 
 #[test]
 fn a_way_that_should_be_closed_is_found() {
+    // Who reads metrics may call the relay, and nobody else.
+    let policies = "deploy/components/metrics/network-policy.yaml";
+    let relay = "app-name: taskcast-relay\n  policyTypes:\n    - Ingress\n  ingress:\n    - from:\n        - namespaceSelector:\n            \
+        matchLabels:\n              kubernetes.io/metadata.name: monitoring";
+    let anybody = relay.replace("monitoring", "default");
+    assert_mistake(
+        policies,
+        relay,
+        &anybody,
+        &["NetworkPolicy/monitoring-to-relay:", "for monitoring alone"],
+    );
     let policies = "deploy/base/network-policies.yaml";
     let parts = ["NetworkPolicy/gateway-to-api:", "taskcast-relay"];
     assert_mistake(

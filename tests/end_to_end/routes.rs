@@ -40,6 +40,9 @@ const RELAY_VARIABLES: [&str; 8] = [
 /// The reference knows no secret at all.
 const REFERENCE_VARIABLES: [&str; 2] = ["api_docs", "cors_origins"];
 
+/// Metrics are read from the database alone.
+const METRICS_VARIABLES: [&str; 3] = ["app_api_token", "database_url", "development"];
+
 fn manifest() -> Table {
     std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()
 }
@@ -64,6 +67,7 @@ fn each_route_has_its_component() {
         ("/api/v1/tasks/:id", "task"),
         ("/api/v1/tasks/:id/complete", "complete"),
         ("/api/v1/tasks/:id/uncomplete", "uncomplete"),
+        ("/internal/metrics", "metrics"),
         ("/internal/relay", "relay"),
     ]);
     assert_eq!(routes, expected);
@@ -80,11 +84,15 @@ fn each_component_has_a_test_module_and_a_directory() {
 }
 
 #[test]
-fn each_component_reaches_the_database_and_the_sidecar_or_nobody() {
+fn each_component_reaches_only_what_it_needs() {
     for (id, component) in components() {
+        let expected = match id.as_str() {
+            "metrics" => &[DATABASE][..],
+            "reference" => &[],
+            _ => &[DATABASE, SIDECAR],
+        };
         let hosts = component["allowed_outbound_hosts"].as_array().unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| host.as_str().unwrap()).collect();
-        let expected = if id == "reference" { &[][..] } else { &[DATABASE, SIDECAR] };
         assert_eq!(hosts, expected, "{id}");
     }
 }
@@ -97,6 +105,7 @@ fn each_component_knows_only_the_variables_it_needs() {
         names.sort_unstable();
         let expected = match id.as_str() {
             "health" => &HEALTH_VARIABLES[..],
+            "metrics" => &METRICS_VARIABLES,
             "relay" => &RELAY_VARIABLES,
             "reference" => &REFERENCE_VARIABLES,
             _ => &TASK_VARIABLES,

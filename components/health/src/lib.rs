@@ -8,7 +8,7 @@ use serde_json::json;
 use shared::error::Error;
 use shared::http::{Reply, serve};
 use shared::log::{self, Level};
-use shared::{config, dapr, store};
+use shared::{config, dapr, limit, store};
 use spin_sdk::http::{IntoResponse, Method, Request, StatusCode};
 
 /// How long the database may take to answer.
@@ -30,7 +30,7 @@ async fn health(request: Request) -> impl IntoResponse {
 
 async fn check() -> Result<Reply, Error> {
     let (url, token) = config::sidecar_address().await?;
-    let database = dapr::within(DATABASE_TIMEOUT, store::ping());
+    let database = limit::within(DATABASE_TIMEOUT, store::ping());
     let (database, sidecar) = futures::join!(database, dapr::ready(&url, &token));
     let unreachable = || Err(Error::DatabaseUnavailable("no answer".into()));
     let (status, health) = match database.unwrap_or_else(unreachable) {

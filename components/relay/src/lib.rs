@@ -23,7 +23,7 @@ struct Relayed {
 }
 
 async fn drain(call: &Call) -> Result<Reply, Error> {
-    call.from_sidecar().await?;
+    call.internal().await?;
     let changes = outbox::relay(TIME).await?;
     Reply::ok(&Relayed { changes })
 }

@@ -1,6 +1,6 @@
 //! Who is calling (docs/contract.md, "Who is calling").
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde::Deserialize;
 use serde_json::Value;
@@ -65,10 +65,15 @@ impl Verifier {
     }
 }
 
-/// Whether a request carries the token that the app's sidecar sends with every call; never with an empty one. The time
-/// of the comparison says nothing about the token but its length.
-pub fn is_sidecar(headers: &HeaderMap, expected: &str) -> bool {
-    let sent = headers.get("dapr-api-token").map(HeaderValue::as_bytes).unwrap_or_default();
+/// Whether a request carries the app's own token: as the app's sidecar sends it with every call, or as a bearer token. Never
+/// with an empty one. The time of the comparison says nothing about the token but its length.
+pub fn is_internal(headers: &HeaderMap, expected: &str) -> bool {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
+    let sent = match (headers.get("dapr-api-token"), bearer) {
+        (Some(token), _) => token.as_bytes(),
+        (None, Some(Token::Bearer(token))) => token.as_bytes(),
+        _ => &[],
+    };
     !expected.is_empty() && bool::from(sent.ct_eq(expected.as_bytes()))
 }
 
@@ -191,13 +196,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_token_is_the_sidecars() {
+    fn only_the_whole_token_is_internal() {
         let sent = |token| headers(&[(header::HeaderName::from_static("dapr-api-token"), token)]);
-        assert!(is_sidecar(&sent("secret"), "secret"));
+        assert!(is_internal(&sent("secret"), "secret"));
         for (token, expected) in [("secre", "secret"), ("Secret", "secret"), ("", "secret"), ("", "")] {
-            assert!(!is_sidecar(&sent(token), expected), "{token} {expected}");
+            assert!(!is_internal(&sent(token), expected), "{token} {expected}");
         }
-        assert!(!is_sidecar(&HeaderMap::new(), "secret"));
+        assert!(!is_internal(&HeaderMap::new(), "secret"));
+        let scraped = |value| headers(&[(header::AUTHORIZATION, value)]);
+        assert!(is_internal(&scraped("Bearer secret"), "secret"));
+        for value in ["Bearer secre", "Bearer ", "Basic secret", "secret"] {
+            assert!(!is_internal(&scraped(value), "secret"), "{value}");
+            assert!(!is_internal(&scraped(value), ""), "{value}");
+        }
     }
 
     #[test]

@@ -11,10 +11,27 @@ use crate::dapr::Sidecar;
 use crate::error::Error;
 use crate::log::{self, Level};
 
-/// The address of the database.
+/// How long the server may work on a statement, waiting for locks included, before it cancels it; and how long it lets a transaction
+/// of ours stand open, of which there are none.
+pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// The address of the database, with what a session begins with.
 pub async fn database_url() -> Result<&'static str, Error> {
     static URL: OnceLock<String> = OnceLock::new();
-    once(&URL, async || get("database_url").await).await.map(String::as_str)
+    once(&URL, async || Ok(with_timeouts(&get("database_url").await?))).await.map(String::as_str)
+}
+
+/// Adds the time-outs to an address, unless it has options of its own.
+fn with_timeouts(url: &str) -> String {
+    if url.contains("options=") {
+        return url.to_owned();
+    }
+    let milliseconds = STATEMENT_TIMEOUT.as_millis();
+    let options = ["statement_timeout", "idle_in_transaction_session_timeout"]
+        .map(|name| format!("-c%20{name}%3D{milliseconds}"))
+        .join("%20");
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{separator}options={options}")
 }
 
 /// What checks the tokens of callers.
@@ -123,6 +140,17 @@ mod tests {
             ["https://a.example", "http://localhost:5173"]
         );
         assert!(list("").is_empty());
+    }
+
+    #[test]
+    fn a_session_begins_with_time_outs() {
+        let options =
+            "options=-c%20statement_timeout%3D4000%20-c%20idle_in_transaction_session_timeout%3D4000";
+        assert_eq!(with_timeouts("postgres://u:p@h:1/d"), format!("postgres://u:p@h:1/d?{options}"));
+        let secured = "postgres://u:p@h:1/d?sslmode=require";
+        assert_eq!(with_timeouts(secured), format!("{secured}&{options}"));
+        let own = "postgres://u:p@h:1/d?options=-c%20statement_timeout%3D100";
+        assert_eq!(with_timeouts(own), own);
     }
 
     #[test]

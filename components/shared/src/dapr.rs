@@ -1,9 +1,7 @@
 //! The Dapr sidecar: publishing one event or many, with an outcome for each.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use futures::future::{Either, select};
 use http::{Request, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -13,6 +11,7 @@ use spin_sdk::wasip3::http_compat::RequestOptionsExtension;
 
 use crate::event::{Envelope, Topic};
 use crate::http::read_body;
+use crate::limit::within;
 
 mod send;
 
@@ -185,14 +184,6 @@ fn options(timeout: Duration) -> RequestOptionsExtension {
     _ = options.set_first_byte_timeout(nanoseconds);
     _ = options.set_between_bytes_timeout(nanoseconds);
     RequestOptionsExtension(options)
-}
-
-/// The result of `work`, or `None` when it takes longer than `limit`.
-pub async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-    match select(pin!(work), pin!(spin_sdk::time::sleep(limit))).await {
-        Either::Left((result, _)) => Some(result),
-        Either::Right(_) => None,
-    }
 }
 
 fn bulk_body(messages: &[Message<'_>]) -> serde_json::Result<String> {

@@ -23,6 +23,9 @@ use crate::trace::{CORRELATION_HEADER, Trace};
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
 
+/// What every body is, unless said otherwise.
+const JSON: &str = "application/json";
+
 /// How long a browser may remember a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 
@@ -102,7 +105,12 @@ impl Reply {
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Reply, Error> {
         let body =
             serde_json::to_vec(body).map_err(|error| Error::Internal(format!("writing JSON: {error}")))?;
-        Ok(Reply::new(status, content_type("application/json"), body.into()))
+        Ok(Reply::new(status, content_type(JSON), body.into()))
+    }
+
+    /// 200 with text of that media type.
+    pub fn text(media_type: &'static str, text: String) -> Reply {
+        Reply::new(StatusCode::OK, content_type(media_type), text.into())
     }
 
     /// 200 with a file that is a part of the component.
@@ -159,19 +167,19 @@ impl Call {
         Ok(user)
     }
 
-    /// Whether the app's own sidecar calls.
+    /// Whether someone calls who has the app's own token: its sidecar, or who reads its metrics.
     ///
     /// Errors: `Authentication`, also when there is no token to compare with, except in development.
-    pub async fn from_sidecar(&self) -> Result<(), Error> {
+    pub async fn internal(&self) -> Result<(), Error> {
         let expected = config::app_api_token().await?;
-        if auth::is_sidecar(&self.head.headers, expected)
+        if auth::is_internal(&self.head.headers, expected)
             || (expected.is_empty() && config::development().await?)
         {
             return Ok(());
         }
         if expected.is_empty() {
             let hint = "set the variable app_api_token to the APP_API_TOKEN of the sidecar";
-            log::write(Level::Error, "relay is closed", json!({"error": hint}));
+            log::write(Level::Error, "internal routes are closed", json!({"error": hint}));
         }
         Err(Error::NOT_AUTHENTICATED)
     }
@@ -281,7 +289,7 @@ impl Call {
             log::write(Level::Error, "request failed", fields);
         }
         let body = serde_json::to_vec(&error.body()).unwrap_or_default();
-        Reply::new(error.status(), content_type("application/json"), body.into())
+        Reply::new(error.status(), content_type(JSON), body.into())
     }
 
     /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.

@@ -10,6 +10,7 @@
 //! | [`error`] | the one error type, and the contract's JSON for it |
 //! | [`config`] | the variables of `spin.toml`, read once per instance |
 //! | [`log`] | JSON lines |
+//! | [`limit`] | how long something may take |
 //! | [`auth`] | who is calling |
 //! | [`store`] | one function per SQL statement |
 //! | [`dapr`] | the sidecar |
@@ -26,6 +27,7 @@ pub mod event;
 #[cfg(feature = "faults")]
 pub mod faults;
 pub mod http;
+pub mod limit;
 pub mod log;
 pub mod outbox;
 pub mod store;

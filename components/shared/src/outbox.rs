@@ -13,15 +13,19 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::config;
-use crate::dapr::{Failure, Message, Sidecar};
+use crate::dapr::Sidecar;
 use crate::error::Error;
-use crate::event::{Topic, envelope};
+use crate::event::Topic;
 use crate::log::{self, Level};
 use crate::store;
 use crate::task::Change;
-use publishing::{log_failure, outcome};
+pub use counts::Counts;
+use publishing::Progress;
+pub use relay::relay;
 
+pub mod counts;
 mod publishing;
+mod relay;
 
 /// What one claim takes at most.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +53,13 @@ pub struct Claimed {
     pub look_again: bool,
     /// The users.
     pub claims: Vec<Claim>,
+}
+
+impl Claimed {
+    /// How many changes.
+    fn changes(&self) -> usize {
+        self.claims.iter().map(|claim| claim.changes.len()).sum()
+    }
 }
 
 /// How many users' changes a route's instance takes at a time: building their events occupies it, and with it the
@@ -81,20 +92,11 @@ const PASSES_OF_AN_OUTAGE: u32 = 2;
 /// instead of making one of their own.
 const OUTAGE_PAUSE: Duration = Duration::from_millis(250);
 
-/// How many users the relay takes at a time. It serves nobody who waits.
-const USERS_OF_RELAY: i64 = 256;
-
-/// How many changes of each of them.
-const CHANGES_OF_RELAY: i64 = 32;
-
-/// How many requeued events a relay's call tries.
-const REQUEUED_PER_CALL: i64 = 32;
-
 /// After this long, a pass starts no further publish.
 const PUBLISHING_TIME: Duration = Duration::from_secs(5);
 
 /// What settling may take, on top of publishing, before the lease runs out.
-const SETTLING_TIME: Duration = Duration::from_secs(5);
+const SETTLING_TIME: Duration = store::LONGEST_STATEMENT;
 
 /// A leased user and the user's next changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,6 +140,15 @@ pub struct Outcome {
     pub parked: Vec<Parked>,
 }
 
+/// What a pass has done, until it is settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// What became of each claim.
+    pub outcomes: Vec<Outcome>,
+    /// For the metrics; `None`: nothing was done.
+    pub counts: Option<Counts>,
+}
+
 /// An event that was refused for good.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parked {
@@ -175,7 +186,6 @@ pub struct Requeued {
 
 thread_local! {
     static DRAINING: Cell<bool> = const { Cell::new(false) };
-    static RELAYING: Cell<bool> = const { Cell::new(false) };
     /// Users who have committed something that this instance has not claimed since.
     static WANTED: RefCell<VecDeque<Uuid>> = const { RefCell::new(VecDeque::new()) };
     /// In how many passes in a row nothing got through.
@@ -206,8 +216,7 @@ pub async fn drain(user: Uuid) {
 }
 
 async fn deliver_wanted() -> Result<(), Error> {
-    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let (mut outcomes, mut drain_until, mut pause) = (Vec::new(), 0, FIRST_PAUSE);
+    let (mut done, mut drain_until, mut pause) = (Done::default(), 0, FIRST_PAUSE);
     // Whether others may count on this drain, and how often it still takes those along who have done so.
     let (mut shares, mut last_looks) = (FAILED_PASSES.get() == 0, 0_usize);
     loop {
@@ -221,9 +230,10 @@ async fn deliver_wanted() -> Result<(), Error> {
             counts_for: shares.then_some(COUNTS_FOR),
             drain_until,
         };
-        let claimed = store::next_pass(&outcomes, &wanted, lease(sidecar)).await?;
+        let claimed;
+        (claimed, done) = next_pass(&done, &wanted).await?;
         drain_until = claimed.drain_until;
-        outcomes = publish(&claimed.claims, sidecar, source).await;
+        let outcomes = &done.outcomes;
         // Another sidecar may be well: nobody is to count on this one any longer.
         let fails = shares && outcomes.iter().any(Outcome::has_failed);
         shares &= !fails;
@@ -234,7 +244,7 @@ async fn deliver_wanted() -> Result<(), Error> {
         } else {
             0
         };
-        if is_outage(&outcomes) {
+        if is_outage(outcomes) {
             spin_sdk::time::sleep(OUTAGE_PAUSE).await;
         } else if claimed.look_again {
             spin_sdk::time::sleep(pause).await;
@@ -274,35 +284,6 @@ fn nobody_wanted() -> bool {
     WANTED.with_borrow(VecDeque::is_empty)
 }
 
-/// Delivers what a crash or an outage has left, and parked events that are to be tried again, for as long as `limit`
-/// allows a further pass to begin. Returns how many changes were claimed. A call that finds another one at work in its
-/// instance leaves the work to it; calls elsewhere share the work: each claims other users.
-pub async fn relay(limit: Duration) -> Result<usize, Error> {
-    let Some(_running) = Running::begin(&RELAYING) else { return Ok(0) };
-    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let deadline = Instant::now() + limit;
-    publish_requeued().await?;
-    let (mut outcomes, mut changes) = (Vec::new(), 0);
-    let wanted = Wanted {
-        users: Vec::new(),
-        others: USERS_OF_RELAY,
-        waiting_at_most: None,
-        changes: CHANGES_OF_RELAY,
-        counts_for: None,
-        drain_until: 0,
-    };
-    while Instant::now() < deadline {
-        let Claimed { claims, .. } = store::next_pass(&outcomes, &wanted, lease(sidecar)).await?;
-        if claims.is_empty() {
-            return Ok(changes);
-        }
-        changes += claims.iter().map(|claim| claim.changes.len()).sum::<usize>();
-        outcomes = publish(&claims, sidecar, source).await;
-    }
-    store::settle(&outcomes).await?;
-    Ok(changes)
-}
-
 /// That something goes on in this instance, until this is dropped, however it ends.
 struct Running(&'static LocalKey<Cell<bool>>);
 
@@ -319,11 +300,21 @@ impl Drop for Running {
     }
 }
 
-/// Publishes what was claimed, to the three topics side by side.
-async fn publish(claims: &[Claim], sidecar: &Sidecar, source: &str) -> Vec<Outcome> {
-    if claims.is_empty() {
-        return Vec::new();
+/// Settles the last pass, claims, and publishes.
+async fn next_pass(last: &Done, wanted: &Wanted) -> Result<(Claimed, Done), Error> {
+    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
+    let since = Instant::now();
+    let claimed = store::next_pass(last, wanted, lease(sidecar)).await?;
+    if claimed.claims.is_empty() {
+        return Ok((claimed, Done::default()));
     }
+    let (outcomes, mut counts) = publish(&claimed.claims, sidecar, source).await;
+    counts.took(since.elapsed());
+    Ok((claimed, Done { outcomes, counts: Some(counts) }))
+}
+
+/// Publishes what was claimed, to the three topics side by side.
+async fn publish(claims: &[Claim], sidecar: &Sidecar, source: &str) -> (Vec<Outcome>, Counts) {
     #[cfg(feature = "faults")]
     crate::faults::hold_if(crate::faults::BEFORE_PUBLISH).await;
     let deadline = Instant::now() + PUBLISHING_TIME;
@@ -332,18 +323,23 @@ async fn publish(claims: &[Claim], sidecar: &Sidecar, source: &str) -> Vec<Outco
         give_turns_to_the_host(turns).await;
         publishing::publish(topic, claims, sidecar, source, deadline).await
     });
-    let (events, updates, reminders) = futures::join!(events, updates, reminders);
+    let topics: [Vec<Progress<'_>>; 3] = futures::join!(events, updates, reminders).into();
     #[cfg(feature = "faults")]
     {
         crate::faults::hold_if(crate::faults::BEFORE_SETTLE).await;
         crate::faults::stall().await;
     }
+    let counts = publishing::counts(&topics);
+    let [events, updates, reminders] = topics;
     let progress = events.into_iter().zip(updates).zip(reminders);
-    claims
+    let outcomes = claims
         .iter()
         .zip(progress)
-        .map(|(claim, ((events, updates), reminders))| outcome(claim, [events, updates, reminders]))
-        .collect()
+        .map(|(claim, ((events, updates), reminders))| {
+            publishing::outcome(claim, [events, updates, reminders])
+        })
+        .collect();
+    (outcomes, counts)
 }
 
 /// Lets the host do what it has to do, so many times over.
@@ -360,41 +356,6 @@ async fn give_turns_to_the_host(turns: usize) {
 /// Longer than claiming, publishing and settling can take together, so that no lease runs out under a live publisher.
 fn lease(sidecar: &Sidecar) -> Duration {
     PUBLISHING_TIME + sidecar.longest_publish() + SETTLING_TIME
-}
-
-/// Publishes parked events that an operator has requeued. They are out of order by then; consumers see that by
-/// `sequence`. One that fails for now keeps its lease, and is tried again when that has run out.
-async fn publish_requeued() -> Result<(), Error> {
-    let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
-    let claimed = store::claim_requeued(REQUEUED_PER_CALL, lease(sidecar)).await?;
-    if claimed.is_empty() {
-        return Ok(());
-    }
-    let results =
-        futures::future::join_all(claimed.iter().map(|event| republish(event, sidecar, source))).await;
-    let (mut delivered, mut refused) = (Vec::new(), Vec::new());
-    for (event, result) in claimed.iter().zip(results) {
-        match result {
-            Ok(()) => delivered.push(event.id),
-            Err(Failure::Reject(error)) => refused.push((event.id, error)),
-            Err(Failure::Retry(_)) => {}
-        }
-    }
-    store::settle_requeued(&delivered, &refused).await
-}
-
-async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<(), Failure> {
-    let Requeued { topic, change, .. } = event;
-    let envelope = match envelope(change, *topic, source) {
-        Ok(Some(envelope)) => envelope,
-        Ok(None) => return Ok(()),
-        Err(error) => return Err(Failure::Retry(error.to_string())),
-    };
-    let result = sidecar.publish_one(*topic, &Message::new(change, &envelope)).await;
-    if let Err(failure) = &result {
-        log_failure(change, *topic, envelope.event_type, 1, failure);
-    }
-    result
 }
 
 #[cfg(test)]

@@ -16,15 +16,21 @@ use uuid::Uuid;
 
 use crate::error::Error;
 use crate::event::Topic;
-use crate::outbox::{Claim, Claimed, Delivery, Outcome, Requeued, Wanted};
+use crate::limit::within;
+use crate::outbox::{Claim, Claimed, Counts, Delivery, Done, Outcome, Requeued, Wanted};
 use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
 
 /// SQLSTATE foreign_key_violation.
 const FOREIGN_KEY_VIOLATION: &str = "23503";
 
-/// SQLSTATEs that say "not now": the server shuts down or starts, or has no connection left.
-const UNAVAILABLE: [&str; 4] = ["57P01", "57P02", "57P03", "53300"];
+/// SQLSTATEs that say "not now": the server shuts down or starts, has no connection left, only reads, or took too long, be it for a
+/// lock.
+const UNAVAILABLE: [&str; 7] = ["57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03"];
+
+/// How long a statement may take together with the way there and back, and with opening a connection. Longer than the server
+/// gives a statement ([`config::STATEMENT_TIMEOUT`]): that one ends it where it runs; this is for a server that says nothing.
+pub const LONGEST_STATEMENT: Duration = Duration::from_secs(5);
 
 /// The user's tasks, newest first; with `completed`, only those that are, or are not.
 pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
@@ -118,13 +124,19 @@ async fn why_not_changed(user: Uuid, task: Uuid) -> Error {
 }
 
 /// Settles what was published: records what was delivered, drops what has reached every topic, and ends the leases.
-pub async fn settle(outcomes: &[Outcome]) -> Result<(), Error> {
-    query(include_str!("sql/settle_changes.sql"), outcome_parameters(outcomes)).await?;
+pub async fn settle(done: &Done) -> Result<(), Error> {
+    if done.outcomes.is_empty() {
+        return Ok(());
+    }
+    let mut parameters = outcome_parameters(&done.outcomes);
+    parameters.push(counts(done.counts.clone()));
+    query(include_str!("sql/settle_changes.sql"), parameters).await?;
     Ok(())
 }
 
 /// Settles what was published, and then leases users who have something to deliver, with their next changes.
-pub async fn next_pass(outcomes: &[Outcome], wanted: &Wanted, lease: Duration) -> Result<Claimed, Error> {
+pub async fn next_pass(done: &Done, wanted: &Wanted, lease: Duration) -> Result<Claimed, Error> {
+    let outcomes = &done.outcomes;
     let mut parameters = outcome_parameters(outcomes);
     parameters.extend([
         ParameterValue::ArrayInt32(outcomes.iter().map(|outcome| Some(outcome.own.into())).collect()),
@@ -136,6 +148,7 @@ pub async fn next_pass(outcomes: &[Outcome], wanted: &Wanted, lease: Duration) -
         milliseconds(lease),
         int(wanted.drain_until),
         optional(wanted.counts_for.map(milliseconds)),
+        counts(done.counts.clone()),
     ]);
     let rows = query(include_str!("sql/next_pass.sql"), parameters).await?;
     only_row(rows)?.json::<StoredPass>()?.try_into()
@@ -169,20 +182,56 @@ pub async fn claim_requeued(limit: i64, lease: Duration) -> Result<Vec<Requeued>
 }
 
 /// Deletes parked events that were delivered, and parks those again that were refused again, each with why.
-pub async fn settle_requeued(delivered: &[i64], refused: &[(i64, String)]) -> Result<(), Error> {
+pub async fn settle_requeued(
+    delivered: &[i64],
+    refused: &[(i64, String)],
+    done: Counts,
+) -> Result<(), Error> {
     let parameters = vec![
         ints(delivered, |id| Some(*id)),
         ints(refused, |(id, _)| Some(*id)),
         texts(refused, |(_, error)| error.clone()),
+        counts(Some(done)),
     ];
     query(include_str!("sql/settle_requeued.sql"), parameters).await?;
     Ok(())
+}
+
+/// How the outbox is, and what deliveries have done since it was made.
+pub async fn read_metrics() -> Result<Metrics, Error> {
+    let rows = query(include_str!("sql/read_metrics.sql"), Vec::new()).await?;
+    let StoredMetrics { pending, oldest_pending_seconds, parked, totals } = only_row(rows)?.json()?;
+    let mut counts = Counts::default();
+    for (count, total) in counts.positions().zip(totals) {
+        *count = total;
+    }
+    Ok(Metrics { pending, oldest_pending_seconds, parked, counts })
 }
 
 /// Asks the database for nothing, to see whether it answers.
 pub async fn ping() -> Result<(), Error> {
     query("select 1", Vec::new()).await?;
     Ok(())
+}
+
+/// How the outbox is; by topic, in the order of [`Topic::ALL`].
+pub struct Metrics {
+    /// Changes that have not reached the topic, or been passed over where they mean nothing to it.
+    pub pending: [i64; 3],
+    /// For how long the oldest of them has waited; 0 when there is none.
+    pub oldest_pending_seconds: f64,
+    /// Events that were refused for good and wait for an operator.
+    pub parked: [i64; 3],
+    /// What deliveries have done.
+    pub counts: Counts,
+}
+
+#[derive(Deserialize)]
+struct StoredMetrics {
+    pending: [i64; 3],
+    oldest_pending_seconds: f64,
+    parked: [i64; 3],
+    totals: Vec<i64>,
 }
 
 /// Why a statement failed. Only the parts of the server's message that never quote a row's values.
@@ -221,6 +270,12 @@ impl From<Refusal> for Error {
 }
 
 async fn query(sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
+    let answer = within(LONGEST_STATEMENT, answer(sql, parameters)).await;
+    // The connection has gone with it: nobody may use one on which a statement is under way.
+    answer.unwrap_or_else(|| Err(Unreachable(format!("no answer within {LONGEST_STATEMENT:?}"))))
+}
+
+async fn answer(sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
     let connection = connection::take().await?;
     let result = rows(&connection, sql, parameters).await;
     // Only a server that answered has left the connection as it was.
@@ -410,6 +465,11 @@ impl StoredChange {
 
 fn instant(micros: i64) -> Result<Timestamp, Error> {
     Timestamp::from_micros(micros).ok_or_else(|| Error::Internal(format!("{micros} µs is not an instant")))
+}
+
+fn counts(counts: Option<Counts>) -> ParameterValue {
+    let totals = |mut counts: Counts| counts.positions().map(|count| Some(*count)).collect();
+    counts.map(totals).map_or(ParameterValue::DbNull, ParameterValue::ArrayInt64)
 }
 
 fn trace_parameters(trace: &Trace) -> [ParameterValue; 3] {

@@ -59,6 +59,12 @@ impl Users {
         Arc::new(move |call| users.request(call, Method::GET, &users.task(call), String::new()))
     }
 
+    /// Asks what may be done, which is answered without a token and without the database.
+    pub(crate) fn preflight(&self) -> Make {
+        let users = self.clone();
+        Arc::new(move |call| users.request(call, Method::OPTIONS, "/api/v1/tasks", String::new()))
+    }
+
     /// Lists all tasks of a user.
     pub(crate) fn list(&self) -> Make {
         let users = self.clone();

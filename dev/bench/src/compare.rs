@@ -181,6 +181,8 @@ impl Table<'_> {
         self.closed(&MAIN, GET, &readers.read(), SOME, time)?;
         self.floor("get", floor::GET, time)?;
         self.closed(&MAIN, &format!("list of {TASKS}, 16 connections"), &readers.list(), SOME, time)?;
+        let what = "nothing but an answer, 16 connections";
+        self.closed(&[TASKCAST, NATIVE], what, &readers.preflight(), SOME, time)?;
         let hoarders = self.callers.hoarders.list();
         self.closed(&[TASKCAST, NATIVE], &format!("list of {HOARD}, 16 connections"), &hoarders, SOME, time)?;
         for rate in RATES {

@@ -149,6 +149,7 @@ impl<'a> Parts<'a> {
             app_port: Some(app_port),
             api_token: None,
             app_token: Some(APP_TOKEN.to_owned()),
+            metrics_port: None,
             log: directory.join("daprd.log"),
             on_log: None,
             yielding: false,

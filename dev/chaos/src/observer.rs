@@ -96,6 +96,7 @@ impl Observer {
             app_port: Some(self.port),
             api_token: None,
             app_token: None,
+            metrics_port: None,
             log: self.directory.join(log),
             on_log: None,
             yielding: true,

@@ -25,6 +25,8 @@ pub struct SidecarOptions<'a> {
     pub api_token: Option<String>,
     /// What it sends as `dapr-api-token` with each delivery.
     pub app_token: Option<String>,
+    /// The port on which it shows its metrics; without one, it counts nothing.
+    pub metrics_port: Option<u16>,
     /// Its output goes here.
     pub log: PathBuf,
     /// Called with each line of its output.
@@ -69,9 +71,15 @@ pub fn launch(options: SidecarOptions<'_>) -> Result<Launch> {
         .args(["--dapr-grpc-port", &free_port()?.to_string()])
         .args(["--dapr-internal-grpc-port", &free_port()?.to_string()])
         .args(["--dapr-listen-addresses", "127.0.0.1", "--dapr-internal-grpc-listen-address", "127.0.0.1"])
-        .args(["--enable-metrics=false", "--dapr-graceful-shutdown-seconds", "1", "--log-level", "info"])
+        .args(["--dapr-graceful-shutdown-seconds", "1", "--log-level", "info"])
         .arg("--resources-path")
         .arg(options.resources);
+    launch = match options.metrics_port {
+        Some(port) => {
+            launch.args(["--metrics-port", &port.to_string(), "--metrics-listen-address", "127.0.0.1"])
+        }
+        None => launch.arg("--enable-metrics=false"),
+    };
     if let Some(file) = options.configuration {
         launch = launch.arg("--config").arg(file);
     }

@@ -184,6 +184,7 @@ impl System {
             app_port: Some(replica.host_port),
             api_token: None,
             app_token: Some(APP_TOKEN.to_owned()),
+            metrics_port: None,
             log: self.options.directory.join(format!("daprd-{number}.log")),
             on_log: None,
             yielding: false,

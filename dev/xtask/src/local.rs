@@ -1,4 +1,4 @@
-//! What `.local` holds besides the data of the parts: the lock that keeps a second `up` out, and the JWT secret.
+//! What `.local` holds besides the data of the parts: the lock that keeps a second `up` out, and secrets.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -37,6 +37,11 @@ pub(crate) fn jwt_secret(project: &Project) -> Result<String> {
         );
     }
     Ok(secret)
+}
+
+/// By which the app knows its sidecar, and who reads its metrics: kept in `.local`.
+pub(crate) fn app_token(project: &Project) -> Result<String> {
+    kept_secret(&project.local("app-token"))
 }
 
 fn kept_secret(file: &Path) -> Result<String> {

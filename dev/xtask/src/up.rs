@@ -135,7 +135,7 @@ fn start(
     let (url, postgres) = database.start(project, progress)?;
     progress.step("database migrated", || database::migrate(&url, &project.path("migrations")))?;
     let kafka = tools.libraries.map(|libraries| start_kafka(project, progress, libraries)).transpose()?;
-    let app_token = stack::random::secret(32)?;
+    let app_token = local::app_token(project)?;
     let (subscriber, sidecar) = match tools.daprd {
         Some(daprd) => start_sidecar(options.port, &app_token, project, progress, daprd, kafka.as_ref())?,
         None => (None, None),
@@ -238,6 +238,7 @@ fn start_sidecar(
         app_port: Some(subscriber.port()),
         api_token: None,
         app_token: Some(app_token.to_owned()),
+        metrics_port: None,
         log: project.fresh_log("daprd.log"),
         on_log: None,
         yielding: false,

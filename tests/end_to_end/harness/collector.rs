@@ -104,7 +104,7 @@ impl Dapr {
 /// Starts the real sidecar; with an app port it also delivers.
 pub(crate) fn sidecar(port: u16, broker: &Broker, app_port: Option<u16>) -> Sidecar {
     let deliver = if app_port.is_some() { Deliver::Events } else { Deliver::Nothing };
-    start(port, broker, app_port, deliver, None)
+    start(port, broker, app_port, deliver, None, None)
 }
 
 /// Starts a real sidecar on any port that calls the app as told, with the token that the app expects of it.
@@ -114,7 +114,12 @@ pub(crate) fn sidecar_with(
     deliver: Deliver,
     app_token: Option<&str>,
 ) -> Sidecar {
-    start(free_port().unwrap(), broker, app_port, deliver, app_token)
+    start(free_port().unwrap(), broker, app_port, deliver, app_token, None)
+}
+
+/// Starts a real sidecar that ticks for the app, with the token that the app expects of it, and shows its metrics.
+pub(crate) fn measured_sidecar(port: u16, app_port: u16, app_token: &str, metrics_port: u16) -> Sidecar {
+    start(port, &Broker::InMemory, Some(app_port), Deliver::Ticks, Some(app_token), Some(metrics_port))
 }
 
 fn start(
@@ -123,6 +128,7 @@ fn start(
     app_port: Option<u16>,
     deliver: Deliver,
     app_token: Option<&str>,
+    metrics_port: Option<u16>,
 ) -> Sidecar {
     let directory = environment::directory("daprd");
     let resources = directory.join("resources");
@@ -136,6 +142,7 @@ fn start(
         app_port,
         api_token: None,
         app_token: app_token.map(str::to_owned),
+        metrics_port,
         log: directory.join("daprd.log"),
         on_log: None,
         yielding: false,

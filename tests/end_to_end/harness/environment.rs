@@ -36,6 +36,11 @@ pub(crate) fn chromium() -> PathBuf {
     required("TASKCAST_TEST_CHROMIUM").into()
 }
 
+/// What checks metrics, alerting rules and dashboards.
+pub(crate) fn observability() -> PathBuf {
+    required("TASKCAST_TEST_OBSERVABILITY").into()
+}
+
 /// What serves the components: `embedded:<path>` or `spin:<path>`.
 pub(crate) fn host() -> Host {
     let text = required("TASKCAST_TEST_HOST");

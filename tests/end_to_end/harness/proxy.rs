@@ -1,4 +1,4 @@
-//! A road to the database that can be cut.
+//! A road to the database that can be cut, or fall silent.
 
 use std::net::TcpListener as StdListener;
 
@@ -8,10 +8,20 @@ use tokio::sync::watch;
 
 use crate::harness::background::Background;
 
+/// What becomes of connections.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Road {
+    Open,
+    /// Those that there are end, and new ones are refused.
+    Cut,
+    /// They stay, and new ones are taken, but nothing comes through.
+    Silent,
+}
+
 /// Passes connections on to `target` until it is cut.
 pub(crate) struct Proxy {
     pub(crate) port: u16,
-    open: watch::Sender<bool>,
+    road: watch::Sender<Road>,
     _server: Background,
 }
 
@@ -21,47 +31,54 @@ impl Proxy {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let (open, state) = watch::channel(true);
-        Self { port, open, _server: Background::run(serve(port, target, state)) }
+        let (road, state) = watch::channel(Road::Open);
+        Self { port, road, _server: Background::run(serve(port, target, state)) }
     }
 
     /// Ends every connection and refuses new ones.
     pub(crate) fn cut(&self) {
-        self.open.send_replace(false);
+        self.road.send_replace(Road::Cut);
+    }
+
+    /// Takes connections and lets nothing through, until it is mended; then those of before end.
+    pub(crate) fn silence(&self) {
+        self.road.send_replace(Road::Silent);
     }
 
     /// Takes connections again.
     pub(crate) fn mend(&self) {
-        self.open.send_replace(true);
+        self.road.send_replace(Road::Open);
     }
 }
 
-async fn serve(port: u16, target: String, mut open: watch::Receiver<bool>) {
+async fn serve(port: u16, target: String, mut road: watch::Receiver<Road>) {
     loop {
-        open.wait_for(|open| *open).await.unwrap();
+        road.wait_for(|road| *road != Road::Cut).await.unwrap();
         let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-        accept_while_open(&listener, &target, &open).await;
+        accept_until_cut(&listener, &target, &road).await;
     }
 }
 
-async fn accept_while_open(listener: &TcpListener, target: &str, open: &watch::Receiver<bool>) {
-    let mut cut = open.clone();
+async fn accept_until_cut(listener: &TcpListener, target: &str, road: &watch::Receiver<Road>) {
+    let mut cut = road.clone();
     loop {
         tokio::select! {
-            _ = cut.wait_for(|open| !*open) => return,
+            _ = cut.wait_for(|road| *road == Road::Cut) => return,
             accepted = listener.accept() => {
-                tokio::spawn(pass_on(accepted.unwrap().0, target.to_owned(), open.clone()));
+                tokio::spawn(pass_on(accepted.unwrap().0, target.to_owned(), road.clone()));
             }
         }
     }
 }
 
-async fn pass_on(mut client: TcpStream, target: String, mut open: watch::Receiver<bool>) {
+async fn pass_on(mut client: TcpStream, target: String, mut road: watch::Receiver<Road>) {
     let mut server = TcpStream::connect(target).await.unwrap();
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     tokio::select! {
-        _ = open.wait_for(|open| !*open) => {}
-        _ = copy_bidirectional(&mut client, &mut server) => {}
+        _ = road.wait_for(|road| *road != Road::Open) => {}
+        _ = copy_bidirectional(&mut client, &mut server) => return,
     }
+    // A peer that is gone without a word: both sides keep their connection.
+    let _ = road.wait_for(|road| *road != Road::Silent).await;
 }

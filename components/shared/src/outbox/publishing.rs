@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Claim, Outcome, Parked};
+use super::{Claim, Counts, Outcome, Parked};
 use crate::dapr::{Failure, Message, Sidecar};
 use crate::event::{Envelope, Topic, envelope};
 use crate::log::{self, Level};
@@ -22,6 +22,8 @@ pub(super) struct Progress<'a> {
     claim: &'a Claim,
     topic: Topic,
     delivered: i64,
+    /// How many events.
+    published: i64,
     failed: bool,
     parked: Vec<Parked>,
 }
@@ -48,7 +50,10 @@ pub(super) async fn publish<'a>(
         let results = sidecar.publish(topic, &messages).await;
         for ((user, change, event), result) in round.into_iter().zip(results) {
             match result {
-                Ok(()) => user.delivered = change.sequence,
+                Ok(()) => {
+                    user.delivered = change.sequence;
+                    user.published += 1;
+                }
                 Err(failure) => user.fail(change, event.event_type, failure),
             }
         }
@@ -71,7 +76,7 @@ impl<'a> Progress<'a> {
             Topic::TaskUpdates => updates,
             Topic::Reminders => reminders,
         };
-        Progress { claim, topic, delivered, failed: false, parked: Vec::new() }
+        Progress { claim, topic, delivered, published: 0, failed: false, parked: Vec::new() }
     }
 
     /// The user's next event; passes over changes that mean nothing to the topic.
@@ -137,6 +142,17 @@ pub(super) fn outcome(claim: &Claim, topics: [Progress<'_>; 3]) -> Outcome {
         parked: topics.into_iter().flat_map(|topic| topic.parked).collect(),
         blocked_topics: claim.waiting_topics | failed,
         retry_after_ms: (failed != 0).then(|| backoff(claim.attempts, Uuid::new_v4().as_u128())),
+    }
+}
+
+/// How much was done, by topic.
+pub(super) fn counts(topics: &[Vec<Progress<'_>>; 3]) -> Counts {
+    let sum = |of: fn(&Progress<'_>) -> i64| topics.each_ref().map(|users| users.iter().map(of).sum());
+    Counts {
+        published: sum(|user| user.published),
+        failed: sum(|user| user.failed.into()),
+        refused: sum(|user| user.parked.len() as i64),
+        ..Counts::default()
     }
 }
 

@@ -15,6 +15,8 @@ type Labels = BTreeMap<String, String>;
 
 /// By which policies tell namespaces apart.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+/// The namespace of who reads metrics.
+const MONITORING: &str = "monitoring";
 
 /// Where a pod has to get to.
 struct Address {
@@ -140,14 +142,12 @@ fn check_ways_in(
         .flat_map(|policy| list(&policy.value, "/spec/ingress").iter().map(move |rule| (policy, rule)));
     let open: Vec<_> = rules.filter(|(_, rule)| has_port(rule, APP_PORT, "TCP")).collect();
     if internal {
-        for (policy, _) in open {
-            policy.wrong(
-                format!(
-                    "lets others call {}, which is for its sidecar alone: remove port {APP_PORT}",
-                    app.name()
-                ),
-                findings,
+        for (policy, _) in open.iter().filter(|(_, rule)| !is_monitoring(rule)) {
+            let what = format!(
+                "lets others call {}, which is for its sidecar and for {MONITORING} alone: remove port {APP_PORT}",
+                app.name()
             );
+            policy.wrong(what, findings);
         }
     } else if open.is_empty() {
         let what = format!(
@@ -155,6 +155,13 @@ fn check_ways_in(
         );
         app.object.wrong(what, findings);
     }
+}
+
+/// Whether a rule lets in only who reads metrics.
+fn is_monitoring(rule: &Value) -> bool {
+    let namespace = "/namespaceSelector/matchLabels/kubernetes.io~1metadata.name";
+    let peers = list(rule, "/from");
+    !peers.is_empty() && peers.iter().all(|peer| text(peer, namespace) == MONITORING)
 }
 
 /// A rule without peers or without ports is for everybody, or for everything.

@@ -8,6 +8,7 @@ pub(crate) mod go;
 pub(crate) mod host;
 pub(crate) mod kafka;
 pub(crate) mod node;
+pub(crate) mod observability;
 pub(crate) mod packages;
 pub(crate) mod postgresql;
 pub(crate) mod programs;

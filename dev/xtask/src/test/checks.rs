@@ -17,7 +17,7 @@ pub(super) fn run(project: &Project, tally: &mut Tally) -> Result<()> {
     let components =
         project.components()?.iter().fold(components, |launch, name| launch.args(["--package", name]));
     tally.check("lints of the components", components.args(["--", "-D", "warnings"]))?;
-    for module in ["daprd", "manifests"] {
+    for module in ["daprd", "manifests", "observability"] {
         vet(project, module, tally)?;
     }
     println!("── manifests");

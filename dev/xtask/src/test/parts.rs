@@ -18,6 +18,7 @@ pub(super) struct Parts {
     kafka: Kafka,
     programs: Programs,
     chromium: PathBuf,
+    observability: PathBuf,
 }
 
 /// Builds what is missing and starts an empty database server and an empty broker.
@@ -25,11 +26,12 @@ pub(super) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Ch
     let programs = steps::programs::prepare(project, progress, host)?;
     steps::node::modules(project, progress, "packages for the tests installed", "tests/node")?;
     let chromium = steps::chromium::prepare(project, progress)?;
+    let observability = steps::observability::prepare(project, progress)?;
     let (postgres, kafka) = steps::side_by_side(
         || start_postgres(project, progress),
         || start_kafka(project, progress, programs.libraries.clone()),
     )?;
-    Ok(Parts { postgres, kafka, programs, chromium })
+    Ok(Parts { postgres, kafka, programs, chromium, observability })
 }
 
 impl Parts {
@@ -39,7 +41,7 @@ impl Parts {
     }
 
     /// How the tests find the parts.
-    pub(super) fn environment(&self) -> Result<[(&'static str, String); 7]> {
+    pub(super) fn environment(&self) -> Result<[(&'static str, String); 8]> {
         let this = std::env::current_exe().context("find the program of cargo xtask")?;
         Ok([
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
@@ -48,6 +50,7 @@ impl Parts {
             ("TASKCAST_TEST_DAPRD", self.programs.daprd.display().to_string()),
             ("TASKCAST_TEST_HOST", self.programs.host.to_string()),
             ("TASKCAST_TEST_CHROMIUM", self.chromium.display().to_string()),
+            ("TASKCAST_TEST_OBSERVABILITY", self.observability.display().to_string()),
             ("TASKCAST_TEST_XTASK", this.display().to_string()),
         ])
     }
