@@ -2,8 +2,9 @@
 //!
 //! | what | modules |
 //! |---|---|
-//! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
+//! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`], [`reference`] |
 //! | what holds on every route | [`authentication`], [`keys`], [`origin_and_cors`], [`errors`], [`correlation`] |
+//! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what an operator sees | [`metrics`] |
@@ -39,6 +40,8 @@ mod errors;
 #[cfg(test)]
 mod events;
 #[cfg(test)]
+mod generated_client;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod health;
@@ -55,6 +58,8 @@ mod metrics;
 #[cfg(test)]
 mod migrations_job;
 #[cfg(test)]
+mod openapi;
+#[cfg(test)]
 mod origin_and_cors;
 #[cfg(test)]
 mod outbox;
@@ -62,6 +67,8 @@ mod outbox;
 mod panics;
 #[cfg(test)]
 mod publishing;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod relay;
 #[cfg(test)]

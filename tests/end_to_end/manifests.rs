@@ -265,6 +265,8 @@ fn a_secret_in_the_manifest_is_found_without_being_repeated() {
 fn a_setting_that_is_not_there_is_found() {
     let parts = ["SpinApp/taskcast:", "cors_origins", "ConfigMap/taskcast-settings"];
     assert_mistake("deploy/base/api.yaml", "key: cors_origins", "key: cors_origin", &parts);
+    let parts = ["SpinApp/taskcast:", "api_docs", "ConfigMap/taskcast-settings"];
+    assert_mistake("deploy/base/kustomization.yaml", "- api_docs=true", "- api_doc=true", &parts);
 }
 
 #[test]
@@ -398,6 +400,8 @@ fn a_way_that_should_be_closed_is_found() {
         "value: /",
         &["HTTPRoute/taskcast:", "more than /api/v1"],
     );
+    let parts = ["HTTPRoute/taskcast:", "does not lead to /api/docs"];
+    assert_mistake("deploy/base/route.yaml", "value: /api/docs", "value: /api/docs/page.js", &parts);
     let parts = ["Component/relay:", "/internal/relays"];
     assert_mistake("deploy/base/dapr.yaml", "value: /internal/relay", "value: /internal/relays", &parts);
 }

@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use crate::harness::environment::root;
 
-const LARGEST: u64 = 1_200_000;
+const LARGEST: usize = 1_200_000;
 
 const DATABASE: &str = "postgres://{{ database_host }}";
 const SIDECAR: &str = "{{ dapr_url }}";
@@ -41,6 +41,9 @@ const RELAY_VARIABLES: [&str; 8] = [
     "pubsub_name",
 ];
 
+/// The reference knows no secret at all.
+const REFERENCE_VARIABLES: [&str; 2] = ["api_docs", "cors_origins"];
+
 /// Metrics are read from the database alone.
 const METRICS_VARIABLES: [&str; 3] = ["app_api_token", "database_url", "development"];
 
@@ -58,16 +61,18 @@ fn each_route_has_its_component() {
     let triggers = manifest()["trigger"]["http"].as_array().unwrap().clone();
     let routes: BTreeMap<_, _> = triggers
         .iter()
-        .map(|trigger| (trigger["component"].as_str().unwrap(), trigger["route"].as_str().unwrap()))
+        .map(|trigger| (trigger["route"].as_str().unwrap(), trigger["component"].as_str().unwrap()))
         .collect();
     let expected = BTreeMap::from([
-        ("complete", "/api/v1/tasks/:id/complete"),
-        ("health", "/api/v1/health"),
-        ("metrics", "/internal/metrics"),
-        ("relay", "/internal/relay"),
-        ("task", "/api/v1/tasks/:id"),
-        ("tasks", "/api/v1/tasks"),
-        ("uncomplete", "/api/v1/tasks/:id/uncomplete"),
+        ("/api/docs/...", "reference"),
+        ("/api/openapi.json", "reference"),
+        ("/api/v1/health", "health"),
+        ("/api/v1/tasks", "tasks"),
+        ("/api/v1/tasks/:id", "task"),
+        ("/api/v1/tasks/:id/complete", "complete"),
+        ("/api/v1/tasks/:id/uncomplete", "uncomplete"),
+        ("/internal/metrics", "metrics"),
+        ("/internal/relay", "relay"),
     ]);
     assert_eq!(routes, expected);
     assert_eq!(triggers.len(), expected.len());
@@ -83,9 +88,13 @@ fn each_component_has_a_test_module_and_a_directory() {
 }
 
 #[test]
-fn each_component_reaches_the_database_and_the_sidecar_and_nothing_else() {
+fn each_component_reaches_only_what_it_needs() {
     for (id, component) in components() {
-        let expected: &[&str] = if id == "metrics" { &[DATABASE] } else { &[DATABASE, SIDECAR] };
+        let expected = match id.as_str() {
+            "metrics" => &[DATABASE][..],
+            "reference" => &[],
+            _ => &[DATABASE, SIDECAR],
+        };
         let hosts = component["allowed_outbound_hosts"].as_array().unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| host.as_str().unwrap()).collect();
         assert_eq!(hosts, expected, "{id}");
@@ -102,6 +111,7 @@ fn each_component_knows_only_the_variables_it_needs() {
             "health" => &HEALTH_VARIABLES[..],
             "metrics" => &METRICS_VARIABLES,
             "relay" => &RELAY_VARIABLES,
+            "reference" => &REFERENCE_VARIABLES,
             _ => &TASK_VARIABLES,
         };
         assert_eq!(names, expected, "{id}");
@@ -121,12 +131,26 @@ fn secrets_are_marked_as_secret_and_have_no_default() {
     }
 }
 
+/// What `cargo xtask` has built.
+fn built(component: &Table) -> Vec<u8> {
+    let file = root().join(component["source"].as_str().unwrap());
+    std::fs::read(&file).unwrap_or_else(|_| panic!("{file:?}: run `cargo xtask test`"))
+}
+
 #[test]
 fn each_component_is_small() {
     for (id, component) in components() {
-        let file = root().join(component["source"].as_str().unwrap());
-        let size =
-            std::fs::metadata(&file).unwrap_or_else(|_| panic!("{file:?}: run `cargo xtask test`")).len();
+        let size = built(&component).len();
         assert!(size < LARGEST, "{id} has {size} bytes");
+    }
+}
+
+/// By the names of what each imports.
+#[test]
+fn each_component_but_the_reference_carries_the_database() {
+    const IMPORT: &[u8] = b"spin:postgres/";
+    for (id, component) in components() {
+        let imports = built(&component).windows(IMPORT.len()).any(|window| window == IMPORT);
+        assert_eq!(imports, id != "reference", "{id}");
     }
 }

@@ -72,6 +72,12 @@ pub async fn development() -> Result<bool, Error> {
     once(&DEVELOPMENT, read).await.copied()
 }
 
+/// Whether the API's description and its page are shown.
+pub async fn api_docs() -> Result<bool, Error> {
+    static SHOWN: OnceLock<bool> = OnceLock::new();
+    once(&SHOWN, async || Ok(get("api_docs").await? == "true")).await.copied()
+}
+
 /// What the CloudEvents `source` starts with.
 pub async fn event_source() -> Result<&'static str, Error> {
     static SOURCE: OnceLock<String> = OnceLock::new();

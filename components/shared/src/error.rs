@@ -18,6 +18,9 @@ pub enum Error {
     /// There is no such task.
     #[error("task not found")]
     TaskNotFound,
+    /// There is nothing at this path.
+    #[error("not found")]
+    NotFound,
     /// The path exists, but not with this method.
     #[error("method not allowed")]
     MethodNotAllowed,
@@ -76,6 +79,7 @@ impl Error {
             Error::Authorization(_) => (StatusCode::FORBIDDEN, "AUTHORIZATION_ERROR", "Access denied"),
             Error::Validation(_) => (StatusCode::BAD_REQUEST, "VALIDATION_ERROR", "Invalid input data"),
             Error::TaskNotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Task not found"),
+            Error::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Not found"),
             Error::MethodNotAllowed => {
                 (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "Method not allowed")
             }
@@ -149,6 +153,7 @@ mod tests {
             Error::Authorization("why"),
             Error::invalid("title", "Title cannot be empty"),
             Error::TaskNotFound,
+            Error::NotFound,
             Error::MethodNotAllowed,
             Error::PayloadTooLarge,
             Error::DatabaseUnavailable("why".into()),

@@ -42,8 +42,8 @@ pub struct Call {
 /// What a route answers.
 pub struct Reply {
     status: StatusCode,
-    content_type: &'static str,
-    body: Vec<u8>,
+    headers: HeaderMap,
+    body: Bytes,
     /// Whose changes are delivered after the response.
     changed: Option<Uuid>,
 }
@@ -56,20 +56,38 @@ pub async fn serve(
     methods: &'static [Method],
     route: impl AsyncFnOnce(&mut Call) -> Result<Reply, Error>,
 ) -> Result<WasiResponse, ErrorCode> {
-    let (head, body) = request.into_parts();
-    let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
-    let result = if call.head.method == Method::OPTIONS {
-        Ok(Reply { status: StatusCode::OK, content_type: JSON, body: Vec::new(), changed: None })
-    } else {
-        call.answer(methods, route).await
-    };
-    let changed = result.as_ref().ok().and_then(|reply| reply.changed);
-    let response = call.response(methods, result).await.into_response();
+    let (response, changed) = respond(request, methods, route).await;
     if let Some(user) = changed {
         // Last, because a task that is spawned before a later await would wait for the response.
         spin_sdk::wasip3::spawn(outbox::drain(user));
     }
     response
+}
+
+/// The same for a route that never changes anything: its component carries neither the outbox nor the database.
+pub async fn serve_without_outbox(
+    request: Request,
+    methods: &'static [Method],
+    route: impl AsyncFnOnce(&mut Call) -> Result<Reply, Error>,
+) -> Result<WasiResponse, ErrorCode> {
+    respond(request, methods, route).await.0
+}
+
+/// The response, and whose changes are to be delivered after it.
+async fn respond(
+    request: Request,
+    methods: &'static [Method],
+    route: impl AsyncFnOnce(&mut Call) -> Result<Reply, Error>,
+) -> (Result<WasiResponse, ErrorCode>, Option<Uuid>) {
+    let (head, body) = request.into_parts();
+    let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
+    let result = if call.head.method == Method::OPTIONS {
+        Ok(Reply::new(StatusCode::OK, HeaderMap::new(), Bytes::new()))
+    } else {
+        call.answer(methods, route).await
+    };
+    let changed = result.as_ref().ok().and_then(|reply| reply.changed);
+    (call.response(methods, result).await.into_response(), changed)
 }
 
 impl Reply {
@@ -87,12 +105,27 @@ impl Reply {
     pub fn json(status: StatusCode, body: &impl Serialize) -> Result<Reply, Error> {
         let body =
             serde_json::to_vec(body).map_err(|error| Error::Internal(format!("writing JSON: {error}")))?;
-        Ok(Reply { status, content_type: JSON, body, changed: None })
+        Ok(Reply::new(status, content_type(JSON), body.into()))
     }
 
     /// 200 with text of that media type.
-    pub fn text(content_type: &'static str, text: String) -> Reply {
-        Reply { status: StatusCode::OK, content_type, body: text.into_bytes(), changed: None }
+    pub fn text(media_type: &'static str, text: String) -> Reply {
+        Reply::new(StatusCode::OK, content_type(media_type), text.into())
+    }
+
+    /// 200 with a file that is a part of the component.
+    pub fn file(media_type: &'static str, body: &'static [u8]) -> Reply {
+        Reply::new(StatusCode::OK, content_type(media_type), Bytes::from_static(body))
+    }
+
+    /// With a header; its name is in lower case.
+    pub fn with(mut self, name: &'static str, value: &'static str) -> Reply {
+        self.headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        self
+    }
+
+    fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Reply {
+        Reply { status, headers, body, changed: None }
     }
 
     /// After the response, what was changed is delivered, unless another drain does it.
@@ -108,6 +141,11 @@ impl Call {
     /// The request's method.
     pub fn method(&self) -> &Method {
         &self.head.method
+    }
+
+    /// The request's path.
+    pub fn path(&self) -> &str {
+        self.head.uri.path()
     }
 
     /// What ties the call to its events.
@@ -224,9 +262,7 @@ impl Call {
         let mut response = http::Response::new(FullBody::new(Bytes::new()));
         *response.status_mut() = reply.status;
         let headers = response.headers_mut();
-        if !reply.body.is_empty() {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-        }
+        *headers = reply.headers;
         // Without a content length, Spin's connections wait for a delayed acknowledgement: 44 ms.
         headers.insert(header::CONTENT_LENGTH, reply.body.len().into());
         insert(headers, HeaderName::from_static(CORRELATION_HEADER), &self.trace.correlation_id);
@@ -237,7 +273,7 @@ impl Call {
             insert(headers, header::ALLOW, &method_list(methods));
         }
         self.add_cors(headers, methods).await;
-        *response.body_mut() = FullBody::new(Bytes::from(reply.body));
+        *response.body_mut() = FullBody::new(reply.body);
         response
     }
 
@@ -253,7 +289,7 @@ impl Call {
             log::write(Level::Error, "request failed", fields);
         }
         let body = serde_json::to_vec(&error.body()).unwrap_or_default();
-        Reply { status: error.status(), content_type: JSON, body, changed: None }
+        Reply::new(error.status(), content_type(JSON), body.into())
     }
 
     /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.
@@ -290,6 +326,10 @@ pub async fn read_body<M: IncomingMessage>(body: IncomingBody<M>, limit: usize) 
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+fn content_type(media_type: &'static str) -> HeaderMap {
+    HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))])
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -176,13 +176,6 @@ fn launch(options: &PostgresOptions<'_>, data: &Path) -> Result<Launch> {
         "unix_socket_directories=".to_owned(),
         // Spin keeps up to 64 connections for each component.
         "max_connections=1000".to_owned(),
-        "log_min_duration_statement=8".into(),
-        "log_lock_waits=on".into(),
-        "deadlock_timeout=5ms".into(),
-        "log_checkpoints=on".into(),
-        "log_autovacuum_min_duration=0".into(),
-        "log_line_prefix=%n %p ".into(),
-        "track_io_timing=on".into(),
         format!("fsync={on_off}"),
         format!("synchronous_commit={on_off}"),
         format!("full_page_writes={on_off}"),

@@ -1,4 +1,4 @@
-//! What `up` prints once everything runs: where it is and three lines to paste.
+//! What `up` prints once everything runs: where it is, a token and three lines to paste.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ const VALID_FOR: Duration = Duration::from_secs(24 * 3_600);
 pub(crate) fn print(url: &str, jwt_secret: &str) {
     let token = stack::token::mint(jwt_secret, DEMO_USER, VALID_FOR);
     println!(
-        "\n{url}/api/v1/tasks\n\nA token for the demo user, valid for a day:\n{token}\n\nPaste these into another terminal:\n"
+        "\n{url}/api/v1/tasks\n{url}/api/docs to try it in a browser\n\nA token for the demo user, valid for a day:\n{token}\n\nPaste these into another terminal:\n"
     );
     for line in curl_lines(url, &token) {
         println!("{line}\n");

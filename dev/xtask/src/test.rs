@@ -12,6 +12,7 @@ use stack::Launch;
 use crate::local;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::steps;
 use crate::steps::host::Choice;
 use parts::Parts;
 use tally::Tally;
@@ -34,6 +35,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
     let _lock = local::lock(&project, "test")?;
     let mut tally = Tally::default();
+    // Without them the workspace does not compile.
+    Progress::show(|progress| steps::node::modules_of_components(&project, progress))?;
     if options.filter.is_none() {
         Progress::show(|progress| crate::wasm_target::ensure(&project, progress))?;
         checks::run(&project, &mut tally)?;

@@ -131,6 +131,7 @@ fn start(
         || Tools::prepare(options, project, progress),
         || {
             wasm_target::ensure(project, progress)?;
+            steps::node::modules_of_components(project, progress)?;
             steps::components::build(project, progress)?;
             steps::host::prepare(project, progress, options.host)
         },

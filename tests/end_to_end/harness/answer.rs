@@ -5,6 +5,8 @@ use reqwest::RequestBuilder;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+use crate::harness::openapi::{self, Sent};
+
 pub(crate) const AUTHENTICATION: &str = "AUTHENTICATION_ERROR";
 pub(crate) const VALIDATION: &str = "VALIDATION_ERROR";
 pub(crate) const INVALID_INPUT: &str = "Invalid input data";
@@ -18,16 +20,20 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Sends the request. Every answer must say its length, or a keep-alive client of Spin's waits
-    /// 40 ms, because Spin leaves TCP_NODELAY off.
+    /// Sends the request. Both it and its answer must be as docs/openapi.yaml says. Every answer must say its length,
+    /// or a keep-alive client of Spin's waits 40 ms, because Spin leaves TCP_NODELAY off.
     pub(crate) async fn to(request: RequestBuilder) -> Self {
-        let response = request.send().await.expect("the app answers");
+        let (client, request) = request.build_split();
+        let request = request.expect("a request");
+        let sent = Sent::of(&request);
+        let response = client.execute(request).await.expect("the app answers");
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let body = response.bytes().await.expect("the body arrives whole").to_vec();
         let answer = Self { status, headers, body };
         let length = answer.body.len().to_string();
         assert_eq!(answer.header("content-length"), Some(length.as_str()), "content-length of {answer:?}");
+        openapi::document().check(&sent, &answer).unwrap_or_else(|difference| panic!("{difference}"));
         answer
     }
 
@@ -143,6 +149,7 @@ fn assert_is_task(task: &Value) {
     }
 }
 
-fn media_type(header: &str) -> &str {
+/// `text/html; charset=utf-8` is `text/html`.
+pub(crate) fn media_type(header: &str) -> &str {
     header.split(';').next().unwrap_or_default().trim()
 }

@@ -31,6 +31,11 @@ pub(crate) fn kafka_libraries() -> PathBuf {
     required("TASKCAST_TEST_KAFKA_LIBRARIES").into()
 }
 
+/// The browser.
+pub(crate) fn chromium() -> PathBuf {
+    required("TASKCAST_TEST_CHROMIUM").into()
+}
+
 /// What checks metrics, alerting rules and dashboards.
 pub(crate) fn observability() -> PathBuf {
     required("TASKCAST_TEST_OBSERVABILITY").into()

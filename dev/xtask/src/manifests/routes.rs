@@ -1,4 +1,4 @@
-//! What is reachable from outside is `/api/v1` of the API, and probes and ticks ask for what is there.
+//! What is reachable from outside is the API with its description and its page, all of it, and probes and ticks ask for what is there.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,8 @@ use super::findings::Findings;
 use super::json::{list, text, texts};
 use super::spin_app::{APP_PORT, SpinApp};
 
-const API: &str = "/api/v1";
+/// Each is a path and everything below it.
+const PUBLIC: [&str; 3] = ["/api/v1", "/api/docs", "/api/openapi.json"];
 /// Answered by Spin itself, in every application.
 const SPIN_HEALTH: &str = "/.well-known/spin/health";
 
@@ -47,8 +48,12 @@ fn check_route(manifests: &Manifests<'_>, route: &Object, apps: &[SpinApp<'_>], 
     }
     for rule in list(&route.value, "/spec/rules") {
         let matches = list(rule, "/matches");
-        if matches.is_empty() || !matches.iter().all(is_api) {
-            route.wrong(format!("leads to more than {API}: name only that in matches"), findings);
+        if matches.is_empty() || !matches.iter().all(is_public) {
+            let public = PUBLIC.join(", ");
+            route.wrong(format!("leads to more than {public}: name only these in matches"), findings);
+        }
+        for path in PUBLIC.iter().filter(|path| !matches.iter().any(|rule| path_of(rule) == **path)) {
+            route.wrong(format!("does not lead to {path}: add it to matches"), findings);
         }
         for backend in list(rule, "/backendRefs") {
             check_backend(manifests, route, backend, apps, findings);
@@ -56,10 +61,16 @@ fn check_route(manifests: &Manifests<'_>, route: &Object, apps: &[SpinApp<'_>], 
     }
 }
 
-fn is_api(rule: &Value) -> bool {
-    let path = text(rule, "/path/value");
-    let below = path == API || path.starts_with(&format!("{API}/"));
-    below && matches!(text(rule, "/path/type"), "PathPrefix" | "Exact")
+fn is_public(rule: &Value) -> bool {
+    is_below_public(path_of(rule)) && matches!(text(rule, "/path/type"), "PathPrefix" | "Exact")
+}
+
+fn is_below_public(path: &str) -> bool {
+    PUBLIC.iter().any(|public| path == *public || path.starts_with(&format!("{public}/")))
+}
+
+fn path_of(rule: &Value) -> &str {
+    text(rule, "/path/value")
 }
 
 fn check_backend(
@@ -72,9 +83,10 @@ fn check_backend(
     let name = text(backend, "/name");
     let app = apps.iter().find(|app| app.name() == name);
     let routes = app.map(|app| manifests.spin.routes_of(&app.components())).unwrap_or_default();
-    if routes.is_empty() || !routes.iter().all(|route| route.starts_with(API)) {
+    if routes.is_empty() || !routes.iter().all(|route| is_below_public(route)) {
+        let public = PUBLIC.join(", ");
         route.wrong(
-            format!("leads to {name}, which is no SpinApp with the routes below {API}: mend backendRefs"),
+            format!("leads to {name}, which is no SpinApp with the routes below {public}: mend backendRefs"),
             findings,
         );
     }

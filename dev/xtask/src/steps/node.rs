@@ -18,6 +18,11 @@ const OLDEST: u32 = 18;
 /// Where npm notes what it has installed; ours says from which lock file.
 const INSTALLED: &str = "node_modules/.installed-from";
 
+/// What the component `reference` is built with.
+pub(crate) fn modules_of_components(project: &Project, progress: &Arc<Progress>) -> Result<()> {
+    modules(project, progress, "Swagger UI fetched", "components/reference")
+}
+
 /// Makes sure that `node_modules` in a directory of the project holds what its lock file names. `what` is what they are for.
 pub(crate) fn modules(
     project: &Project,

@@ -28,6 +28,7 @@ pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>, host: Option<
         || Ok((steps::daprd::prepare(project, progress)?, steps::kafka::prepare(project, progress)?)),
         || {
             wasm_target::ensure(project, progress)?;
+            steps::node::modules_of_components(project, progress)?;
             steps::components::build(project, progress)?;
             steps::components::build_with_faults(project, progress)?;
             steps::host::prepare(project, progress, host)

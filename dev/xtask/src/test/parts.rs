@@ -17,6 +17,7 @@ pub(super) struct Parts {
     postgres: Postgres,
     kafka: Kafka,
     programs: Programs,
+    chromium: PathBuf,
     observability: PathBuf,
 }
 
@@ -24,12 +25,13 @@ pub(super) struct Parts {
 pub(super) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Choice>) -> Result<Parts> {
     let programs = steps::programs::prepare(project, progress, host)?;
     steps::node::modules(project, progress, "packages for the tests installed", "tests/node")?;
+    let chromium = steps::chromium::prepare(project, progress)?;
     let observability = steps::observability::prepare(project, progress)?;
     let (postgres, kafka) = steps::side_by_side(
         || start_postgres(project, progress),
         || start_kafka(project, progress, programs.libraries.clone()),
     )?;
-    Ok(Parts { postgres, kafka, programs, observability })
+    Ok(Parts { postgres, kafka, programs, chromium, observability })
 }
 
 impl Parts {
@@ -39,7 +41,7 @@ impl Parts {
     }
 
     /// How the tests find the parts.
-    pub(super) fn environment(&self) -> Result<[(&'static str, String); 7]> {
+    pub(super) fn environment(&self) -> Result<[(&'static str, String); 8]> {
         let this = std::env::current_exe().context("find the program of cargo xtask")?;
         Ok([
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
@@ -47,6 +49,7 @@ impl Parts {
             ("TASKCAST_TEST_KAFKA_LIBRARIES", self.programs.libraries.display().to_string()),
             ("TASKCAST_TEST_DAPRD", self.programs.daprd.display().to_string()),
             ("TASKCAST_TEST_HOST", self.programs.host.to_string()),
+            ("TASKCAST_TEST_CHROMIUM", self.chromium.display().to_string()),
             ("TASKCAST_TEST_OBSERVABILITY", self.observability.display().to_string()),
             ("TASKCAST_TEST_XTASK", this.display().to_string()),
         ])
