@@ -5,6 +5,7 @@
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`] |
+//! | what it says of itself | [`logs`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | the repository | [`statements`], [`upgrade`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
 
@@ -40,6 +41,8 @@ mod health;
 mod kafka;
 #[cfg(test)]
 mod leases;
+#[cfg(test)]
+mod logs;
 #[cfg(test)]
 mod manifests;
 #[cfg(test)]

@@ -11,28 +11,31 @@ const LARGEST: u64 = 1_200_000;
 const DATABASE: &str = "postgres://{{ database_host }}";
 const SIDECAR: &str = "{{ dapr_url }}";
 
-const TASK_VARIABLES: [&str; 8] = [
+const TASK_VARIABLES: [&str; 9] = [
     "cors_origins",
     "dapr_api_token",
     "dapr_url",
     "database_url",
     "event_source",
     "jwt_secret",
+    "log_level",
     "publish_timeout_ms",
     "pubsub_name",
 ];
 
 /// Health knows no secret that signs tokens and publishes nothing.
-const HEALTH_VARIABLES: [&str; 4] = ["cors_origins", "dapr_api_token", "dapr_url", "database_url"];
+const HEALTH_VARIABLES: [&str; 5] =
+    ["cors_origins", "dapr_api_token", "dapr_url", "database_url", "log_level"];
 
 /// The relay knows no secret that signs tokens, and browsers have no business with it.
-const RELAY_VARIABLES: [&str; 8] = [
+const RELAY_VARIABLES: [&str; 9] = [
     "app_api_token",
     "dapr_api_token",
     "dapr_url",
     "database_url",
     "development",
     "event_source",
+    "log_level",
     "publish_timeout_ms",
     "pubsub_name",
 ];

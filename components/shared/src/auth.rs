@@ -11,6 +11,9 @@ use crate::error::Error;
 
 mod hs256;
 
+/// The header with which the app's sidecar proves itself.
+pub const SIDECAR_TOKEN: &str = "dapr-api-token";
+
 /// The cookie that carries a token.
 const TOKEN_COOKIE: &str = "auth_token";
 
@@ -68,7 +71,7 @@ impl Verifier {
 /// Whether a request carries the token that the app's sidecar sends with every call; never with an empty one. The time
 /// of the comparison says nothing about the token but its length.
 pub fn is_sidecar(headers: &HeaderMap, expected: &str) -> bool {
-    let sent = headers.get("dapr-api-token").map(HeaderValue::as_bytes).unwrap_or_default();
+    let sent = headers.get(SIDECAR_TOKEN).map(HeaderValue::as_bytes).unwrap_or_default();
     !expected.is_empty() && bool::from(sent.ct_eq(expected.as_bytes()))
 }
 

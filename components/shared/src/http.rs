@@ -1,6 +1,7 @@
 //! From a request to a route, and back: methods, CORS, bodies, errors, correlation ids.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -54,13 +55,20 @@ pub async fn serve(
 ) -> Result<WasiResponse, ErrorCode> {
     let (head, body) = request.into_parts();
     let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
+    config::set_log_level(&call.trace).await;
+    // Asking for the time is a call to the host.
+    let started = log::is_on(Level::Debug).then(Instant::now);
     let result = if call.head.method == Method::OPTIONS {
         Ok(Reply { status: StatusCode::OK, body: Vec::new(), changed: None })
     } else {
         call.answer(methods, route).await
     };
     let changed = result.as_ref().ok().and_then(|reply| reply.changed);
-    let response = call.response(methods, result).await.into_response();
+    let response = call.response(methods, result).await;
+    if let Some(started) = started {
+        call.log_answer(response.status(), started.elapsed());
+    }
+    let response = response.into_response();
     if let Some(user) = changed {
         // Last, because a task that is spawned before a later await would wait for the response.
         spin_sdk::wasip3::spawn(outbox::drain(user));
@@ -106,6 +114,11 @@ impl Call {
         &self.trace
     }
 
+    /// Writes a line about this call to the log.
+    pub fn log(&self, level: Level, message: &str, fields: Value) {
+        log::write_about(&self.trace, level, message, fields);
+    }
+
     /// The user who calls.
     ///
     /// Errors: `Authentication`; `Authorization` for a mutation that a page of a foreign origin made with a cookie.
@@ -126,13 +139,17 @@ impl Call {
     pub async fn from_sidecar(&self) -> Result<(), Error> {
         let expected = config::app_api_token().await?;
         if auth::is_sidecar(&self.head.headers, expected)
-            || (expected.is_empty() && config::development().await?)
+            || (expected.is_empty() && config::development(&self.trace).await?)
         {
             return Ok(());
         }
         if expected.is_empty() {
             let hint = "set the variable app_api_token to the APP_API_TOKEN of the sidecar";
-            log::write(Level::Error, "relay is closed", json!({"error": hint}));
+            self.log(Level::Error, "relay is closed", json!({"error": hint}));
+        } else {
+            let sent = self.head.headers.contains_key(auth::SIDECAR_TOKEN);
+            let error = if sent { "another dapr-api-token than app_api_token" } else { "no dapr-api-token" };
+            self.log(Level::Warn, "relay call refused", json!({"error": error}));
         }
         Err(Error::NOT_AUTHENTICATED)
     }
@@ -238,13 +255,22 @@ impl Call {
                 "method": self.head.method.as_str(),
                 "path": self.head.uri.path(),
                 "status": error.status().as_u16(),
-                "correlation_id": self.trace.correlation_id,
                 "error": error.to_string(),
             });
-            log::write(Level::Error, "request failed", fields);
+            self.log(Level::Error, "request failed", fields);
         }
         let body = serde_json::to_vec(&error.body()).unwrap_or_default();
         Reply { status: error.status(), body, changed: None }
+    }
+
+    fn log_answer(&self, status: StatusCode, duration: Duration) {
+        let fields = json!({
+            "method": self.head.method.as_str(),
+            "route": route(self.head.uri.path()),
+            "status": status.as_u16(),
+            "duration_ms": log::milliseconds(duration),
+        });
+        self.log(Level::Debug, "request answered", fields);
     }
 
     /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.
@@ -281,6 +307,13 @@ pub async fn read_body<M: IncomingMessage>(body: IncomingBody<M>, limit: usize) 
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)
+}
+
+/// The path as the contract writes it: with `{id}` for the id of a task, and without a slash at the end.
+fn route(path: &str) -> String {
+    let segments = path.trim_end_matches('/').split('/').enumerate();
+    let names: Vec<_> = segments.map(|(place, name)| if place == 4 { "{id}" } else { name }).collect();
+    names.join("/")
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

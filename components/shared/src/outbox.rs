@@ -19,7 +19,7 @@ use crate::event::{Topic, envelope};
 use crate::log::{self, Level};
 use crate::store;
 use crate::task::Change;
-use publishing::{log_failure, outcome};
+use publishing::{log_failure, log_success, outcome};
 
 mod publishing;
 
@@ -221,9 +221,11 @@ async fn deliver_wanted() -> Result<(), Error> {
             counts_for: shares.then_some(COUNTS_FOR),
             drain_until,
         };
+        let pass = Pass::begin("drain");
         let claimed = store::next_pass(&outcomes, &wanted, lease(sidecar)).await?;
         drain_until = claimed.drain_until;
         outcomes = publish(&claimed.claims, sidecar, source).await;
+        pass.end(&claimed.claims, &outcomes);
         // Another sidecar may be well: nobody is to count on this one any longer.
         let fails = shares && outcomes.iter().any(Outcome::has_failed);
         shares &= !fails;
@@ -292,15 +294,47 @@ pub async fn relay(limit: Duration) -> Result<usize, Error> {
         drain_until: 0,
     };
     while Instant::now() < deadline {
+        let pass = Pass::begin("relay");
         let Claimed { claims, .. } = store::next_pass(&outcomes, &wanted, lease(sidecar)).await?;
+        outcomes = publish(&claims, sidecar, source).await;
+        pass.end(&claims, &outcomes);
         if claims.is_empty() {
             return Ok(changes);
         }
-        changes += claims.iter().map(|claim| claim.changes.len()).sum::<usize>();
-        outcomes = publish(&claims, sidecar, source).await;
+        changes += count_changes(&claims);
     }
     store::settle(&outcomes).await?;
     Ok(changes)
+}
+
+/// A pass, for its line in the log: it is about many requests, so the line names none.
+struct Pass {
+    by: &'static str,
+    /// `None` when nobody wants to know.
+    started: Option<Instant>,
+}
+
+impl Pass {
+    fn begin(by: &'static str) -> Pass {
+        Pass { by, started: log::is_on(Level::Debug).then(Instant::now) }
+    }
+
+    fn end(self, claims: &[Claim], outcomes: &[Outcome]) {
+        let Some(started) = self.started else { return };
+        let fields = json!({
+            "by": self.by,
+            "users": claims.len(),
+            "changes": count_changes(claims),
+            "failed_users": outcomes.iter().filter(|outcome| outcome.has_failed()).count(),
+            "parked_events": outcomes.iter().map(|outcome| outcome.parked.len()).sum::<usize>(),
+            "duration_ms": log::milliseconds(started.elapsed()),
+        });
+        log::write(Level::Debug, "pass ended", fields);
+    }
+}
+
+fn count_changes(claims: &[Claim]) -> usize {
+    claims.iter().map(|claim| claim.changes.len()).sum()
 }
 
 /// That something goes on in this instance, until this is dropped, however it ends.
@@ -391,8 +425,9 @@ async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<
         Err(error) => return Err(Failure::Retry(error.to_string())),
     };
     let result = sidecar.publish_one(*topic, &Message::new(change, &envelope)).await;
-    if let Err(failure) = &result {
-        log_failure(change, *topic, envelope.event_type, 1, failure);
+    match &result {
+        Ok(()) => log_success(change, *topic, envelope.event_type),
+        Err(failure) => log_failure(change, *topic, envelope.event_type, 1, failure),
     }
     result
 }

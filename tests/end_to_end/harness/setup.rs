@@ -23,6 +23,7 @@ pub(crate) struct Setup {
     database: Option<Arc<Database>>,
     dapr: Option<Dapr>,
     proxied: bool,
+    panics: bool,
 }
 
 impl Setup {
@@ -30,7 +31,14 @@ impl Setup {
         let variables = [("jwt_secret", SECRET), ("app_api_token", APP_TOKEN)];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let manifest = root().join("spin.toml");
-        Self { variables, manifest, database: None, dapr: None, proxied: false }
+        Self {
+            variables,
+            manifest,
+            database: None,
+            dapr: None,
+            proxied: false,
+            panics: false,
+        }
     }
 
     /// Sets a variable of `spin.toml`.
@@ -63,6 +71,12 @@ impl Setup {
         self
     }
 
+    /// Its components panic now and then, and Rust says so in the log.
+    pub(crate) fn panicking(mut self) -> Self {
+        self.panics = true;
+        self
+    }
+
     /// From another manifest than the repository's.
     pub(crate) fn manifest(mut self, manifest: PathBuf) -> Self {
         self.manifest = manifest;
@@ -89,6 +103,7 @@ impl Setup {
             port: free_port().unwrap(),
             variables: self.variables,
             log: directory("app").join("app.log"),
+            panics: self.panics,
         };
         App::start(launch, database, proxy, self.dapr)
     }
