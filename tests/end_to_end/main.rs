@@ -5,7 +5,7 @@
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`] |
 //! | what holds on every route | [`authentication`], [`origin_and_cors`], [`errors`], [`correlation`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`] |
-//! | what it says of itself | [`logs`] |
+//! | what it says of itself | [`logs`], [`traces`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | the repository | [`statements`], [`upgrade`], [`database_roles`], [`routes`], [`manifests`], [`bad_environments`] |
 
@@ -65,6 +65,8 @@ mod statements;
 mod task;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod uncomplete;
 #[cfg(test)]

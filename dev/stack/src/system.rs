@@ -164,6 +164,7 @@ impl System {
             manifest: self.options.manifest.clone(),
             listen_port: replica.host_port,
             variables: self.variables(replica)?,
+            environment: BTreeMap::new(),
             log: self.host_log(number),
             on_log: None,
         })?;

@@ -22,6 +22,7 @@ pub(crate) struct Launch {
     pub(crate) manifest: PathBuf,
     pub(crate) port: u16,
     pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) log: PathBuf,
     /// Whether a component may write what Rust says of a panic.
     pub(crate) panics: bool,
@@ -131,6 +132,7 @@ fn start_host(launch: &Launch) -> stack::App {
         manifest: launch.manifest.clone(),
         listen_port: launch.port,
         variables: launch.variables.clone(),
+        environment: launch.environment.clone(),
         log: launch.log.clone(),
         on_log: None,
     })

@@ -104,7 +104,18 @@ impl Dapr {
 /// Starts the real sidecar; with an app port it also delivers.
 pub(crate) fn sidecar(port: u16, broker: &Broker, app_port: Option<u16>) -> Sidecar {
     let deliver = if app_port.is_some() { Deliver::Events } else { Deliver::Nothing };
-    start(port, broker, app_port, deliver, None)
+    start(port, broker, app_port, deliver, None, None)
+}
+
+/// The same with this Configuration.
+pub(crate) fn sidecar_configured(
+    port: u16,
+    broker: &Broker,
+    app_port: Option<u16>,
+    configuration: &str,
+) -> Sidecar {
+    let deliver = if app_port.is_some() { Deliver::Events } else { Deliver::Nothing };
+    start(port, broker, app_port, deliver, None, Some(configuration))
 }
 
 /// Starts a real sidecar on any port that calls the app as told, with the token that the app expects of it.
@@ -114,7 +125,7 @@ pub(crate) fn sidecar_with(
     deliver: Deliver,
     app_token: Option<&str>,
 ) -> Sidecar {
-    start(free_port().unwrap(), broker, app_port, deliver, app_token)
+    start(free_port().unwrap(), broker, app_port, deliver, app_token, None)
 }
 
 fn start(
@@ -123,16 +134,20 @@ fn start(
     app_port: Option<u16>,
     deliver: Deliver,
     app_token: Option<&str>,
+    configuration: Option<&str>,
 ) -> Sidecar {
     let directory = environment::directory("daprd");
-    let resources = directory.join("resources");
+    let (resources, configuration_file) = (directory.join("resources"), directory.join("configuration.yaml"));
+    if let Some(configuration) = configuration {
+        std::fs::write(&configuration_file, configuration).unwrap();
+    }
     write_resources(&resources, broker, deliver).expect("write the sidecar's resources");
     Sidecar::start(SidecarOptions {
         daprd: environment::daprd(),
         app_id: format!("end-to-end-{port}"),
         http_port: port,
         resources: &resources,
-        configuration: None,
+        configuration: configuration.map(|_| configuration_file.as_path()),
         app_port,
         api_token: None,
         app_token: app_token.map(str::to_owned),

@@ -13,6 +13,7 @@ pub(crate) mod event;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod nudge;
+pub(crate) mod otlp;
 pub(crate) mod proxy;
 pub(crate) mod publish;
 pub(crate) mod route;

@@ -19,6 +19,7 @@ use crate::harness::user::SECRET;
 /// An app with a fresh database and, unless told otherwise, nobody at the sidecar's port.
 pub(crate) struct Setup {
     variables: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
     manifest: PathBuf,
     database: Option<Arc<Database>>,
     dapr: Option<Dapr>,
@@ -33,6 +34,7 @@ impl Setup {
         let manifest = root().join("spin.toml");
         Self {
             variables,
+            environment: BTreeMap::new(),
             manifest,
             database: None,
             dapr: None,
@@ -44,6 +46,12 @@ impl Setup {
     /// Sets a variable of `spin.toml`.
     pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets an environment variable of the host.
+    pub(crate) fn environment(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
         self
     }
 
@@ -102,6 +110,7 @@ impl Setup {
             manifest: self.manifest,
             port: free_port().unwrap(),
             variables: self.variables,
+            environment: self.environment,
             log: directory("app").join("app.log"),
             panics: self.panics,
         };

@@ -58,8 +58,8 @@ pub(super) async fn publish<'a>(
 
 impl<'a> Message<'a> {
     /// Of a user's change.
-    pub(super) fn new(change: &Change, envelope: &'a Envelope) -> Message<'a> {
-        Message { partition_key: change.user_id.to_string(), envelope }
+    pub(super) fn new(change: &'a Change, envelope: &'a Envelope) -> Message<'a> {
+        Message { partition_key: change.user_id.to_string(), envelope, trace: &change.trace }
     }
 }
 
