@@ -7,7 +7,7 @@
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
-//! | what an operator sees | [`metrics`] |
+//! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
 //! | the commands | [`tail`], [`bad_environments`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
 
@@ -52,6 +52,8 @@ mod keys;
 #[cfg(test)]
 mod leases;
 #[cfg(test)]
+mod logs;
+#[cfg(test)]
 mod manifests;
 #[cfg(test)]
 mod metrics;
@@ -85,6 +87,8 @@ mod tail;
 mod task;
 #[cfg(test)]
 mod tasks;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod uncomplete;
 #[cfg(test)]

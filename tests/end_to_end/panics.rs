@@ -37,7 +37,7 @@ fn built(target: &Path, file: &str) -> String {
 }
 
 fn app() -> Own {
-    Setup::new().with_dapr().manifest(manifest()).start()
+    Setup::new().with_dapr().manifest(manifest()).panicking().start()
 }
 
 /// Sends a request that makes the guest panic. What the client sees of it is the host's affair.

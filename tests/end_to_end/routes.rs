@@ -11,7 +11,7 @@ const LARGEST: usize = 1_200_000;
 const DATABASE: &str = "postgres://{{ database_host }}";
 const SIDECAR: &str = "{{ dapr_url }}";
 
-const TASK_VARIABLES: [&str; 12] = [
+const TASK_VARIABLES: [&str; 13] = [
     "cors_origins",
     "dapr_api_token",
     "dapr_url",
@@ -22,30 +22,33 @@ const TASK_VARIABLES: [&str; 12] = [
     "jwt_issuer",
     "jwt_secret",
     "jwt_secret_previous",
+    "log_level",
     "publish_timeout_ms",
     "pubsub_name",
 ];
 
 /// Health knows no secret that signs tokens and publishes nothing.
-const HEALTH_VARIABLES: [&str; 4] = ["cors_origins", "dapr_api_token", "dapr_url", "database_url"];
+const HEALTH_VARIABLES: [&str; 5] =
+    ["cors_origins", "dapr_api_token", "dapr_url", "database_url", "log_level"];
 
 /// The relay knows no secret that signs tokens, and browsers have no business with it.
-const RELAY_VARIABLES: [&str; 8] = [
+const RELAY_VARIABLES: [&str; 9] = [
     "app_api_token",
     "dapr_api_token",
     "dapr_url",
     "database_url",
     "development",
     "event_source",
+    "log_level",
     "publish_timeout_ms",
     "pubsub_name",
 ];
 
 /// The reference knows no secret at all.
-const REFERENCE_VARIABLES: [&str; 2] = ["api_docs", "cors_origins"];
+const REFERENCE_VARIABLES: [&str; 3] = ["api_docs", "cors_origins", "log_level"];
 
 /// Metrics are read from the database alone.
-const METRICS_VARIABLES: [&str; 3] = ["app_api_token", "database_url", "development"];
+const METRICS_VARIABLES: [&str; 4] = ["app_api_token", "database_url", "development", "log_level"];
 
 fn manifest() -> Table {
     std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 use shared::error::Error;
-use shared::http::{Reply, serve};
-use shared::log::{self, Level};
+use shared::http::{Call, Reply, serve};
+use shared::log::Level;
 use shared::{config, dapr, limit, store};
 use spin_sdk::http::{IntoResponse, Method, Request, StatusCode};
 
@@ -25,10 +25,10 @@ struct Health {
 
 #[spin_sdk::http_service]
 async fn health(request: Request) -> impl IntoResponse {
-    serve(request, &[Method::GET], async |_| check().await).await
+    serve(request, &[Method::GET], async |call| check(call).await).await
 }
 
-async fn check() -> Result<Reply, Error> {
+async fn check(call: &Call) -> Result<Reply, Error> {
     let (url, token) = config::sidecar_address().await?;
     let database = limit::within(DATABASE_TIMEOUT, store::ping());
     let (database, sidecar) = futures::join!(database, dapr::ready(&url, &token));
@@ -36,7 +36,7 @@ async fn check() -> Result<Reply, Error> {
     let (status, health) = match database.unwrap_or_else(unreachable) {
         Ok(()) => (StatusCode::OK, Health { status: "healthy", database: None, events: delayed(sidecar) }),
         Err(error) => {
-            log::write(Level::Error, "unhealthy", json!({"error": error.to_string()}));
+            call.log(Level::Error, "unhealthy", json!({"error": error.to_string()}));
             let health =
                 Health { status: "unavailable", database: Some("unreachable"), events: delayed(sidecar) };
             (StatusCode::SERVICE_UNAVAILABLE, health)

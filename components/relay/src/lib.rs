@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use shared::error::Error;
 use shared::http::{Call, Reply, serve};
+use shared::log::Level;
 use shared::outbox;
 use spin_sdk::http::{IntoResponse, Method, Request};
 
@@ -25,5 +27,8 @@ struct Relayed {
 async fn drain(call: &Call) -> Result<Reply, Error> {
     call.internal().await?;
     let changes = outbox::relay(TIME).await?;
+    if changes > 0 {
+        call.log(Level::Info, "relay has claimed a backlog", json!({"changes": changes}));
+    }
     Reply::ok(&Relayed { changes })
 }

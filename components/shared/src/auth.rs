@@ -13,6 +13,9 @@ use keys::Key;
 mod crypto;
 mod keys;
 
+/// The header with which the app's sidecar proves itself.
+const SIDECAR_TOKEN: &str = "dapr-api-token";
+
 /// The cookie that carries a token.
 const TOKEN_COOKIE: &str = "auth_token";
 
@@ -94,13 +97,18 @@ impl Verifier {
 /// Whether a request carries the app's own token: as the app's sidecar sends it with every call, or as a bearer token. Never
 /// with an empty one. The time of the comparison says nothing about the token but its length.
 pub fn is_internal(headers: &HeaderMap, expected: &str) -> bool {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
-    let sent = match (headers.get("dapr-api-token"), bearer) {
-        (Some(token), _) => token.as_bytes(),
-        (None, Some(Token::Bearer(token))) => token.as_bytes(),
-        _ => &[],
-    };
+    let sent = internal_token(headers).unwrap_or_default();
     !expected.is_empty() && bool::from(sent.ct_eq(expected.as_bytes()))
+}
+
+/// What a request shows as the app's own token.
+pub fn internal_token(headers: &HeaderMap) -> Option<&[u8]> {
+    if let Some(token) = headers.get(SIDECAR_TOKEN) {
+        return Some(token.as_bytes());
+    }
+    let (Token::Bearer(token) | Token::Cookie(token)) =
+        headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?))?;
+    Some(token.as_bytes())
 }
 
 /// The token of a request; the header wins over the cookie. One that is there twice is none: who else reads the request may have

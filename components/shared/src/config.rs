@@ -10,6 +10,7 @@ use crate::auth::{Expected, Verifier};
 use crate::dapr::Sidecar;
 use crate::error::Error;
 use crate::log::{self, Level};
+use crate::trace::Trace;
 
 /// How long the server may work on a statement, waiting for locks included, before it cancels it; and how long it lets a transaction
 /// of ours stand open, of which there are none.
@@ -59,13 +60,37 @@ pub async fn app_api_token() -> Result<&'static str, Error> {
     once(&TOKEN, async || get("app_api_token").await).await.map(String::as_str)
 }
 
-/// Whether the app runs on a developer's machine, where the relay may be called without a token. Says so once.
-pub async fn development() -> Result<bool, Error> {
+/// Has the log leave out what `log_level` says. An instance says once, in this request, that the value is none.
+pub async fn set_log_level(trace: &Trace) {
+    static LEVEL: OnceLock<Level> = OnceLock::new();
+    if LEVEL.get().is_some() {
+        return;
+    }
+    let value = get("log_level").await;
+    let level = value.as_ref().ok().and_then(|value| Level::parse(value));
+    // Requests that came at the same time have read it, too.
+    if LEVEL.set(level.unwrap_or(Level::Info)).is_err() {
+        return;
+    }
+    if let Some(level) = level {
+        return log::set_level(level);
+    }
+    let error = match value {
+        Ok(value) => format!("variable log_level is {value:?}: it needs error, warn, info or debug"),
+        Err(error) => error.to_string(),
+    };
+    log::write_about(trace, Level::Warn, "log level unknown: info is used", json!({"error": error}));
+}
+
+/// Whether the app runs on a developer's machine, where the relay may be called without a token. An instance says so once,
+/// in this request.
+pub async fn development(trace: &Trace) -> Result<bool, Error> {
     static DEVELOPMENT: OnceLock<bool> = OnceLock::new();
     let read = async || {
         let development = get("development").await? == "true";
         if development {
-            log::write(Level::Warn, "development mode: the relay answers without a token", json!({}));
+            let message = "development mode: the relay answers without a token";
+            log::write_about(trace, Level::Warn, message, json!({}));
         }
         Ok(development)
     };

@@ -12,6 +12,7 @@ use spin_sdk::wasip3::http_compat::RequestOptionsExtension;
 use crate::event::{Envelope, Topic};
 use crate::http::read_body;
 use crate::limit::within;
+use crate::trace::Trace;
 
 mod send;
 
@@ -38,6 +39,8 @@ pub struct Message<'a> {
     pub partition_key: String,
     /// What is sent.
     pub envelope: &'a Envelope,
+    /// The trace that the sidecar's own span belongs to.
+    pub trace: &'a Trace,
 }
 
 /// Why an event was not published, in words for the log.
@@ -112,7 +115,8 @@ impl Sidecar {
         let Sidecar { url, pubsub, .. } = self;
         let (topic, key) = (topic.name(), &message.partition_key);
         let uri = format!("{url}/v1.0/publish/{pubsub}/{topic}?metadata.partitionKey={key}");
-        self.post(&uri, CLOUD_EVENT, message.envelope.body.get().to_owned()).await.map_err(Failure::from)
+        let request = with_trace(Request::post(&uri), message.trace);
+        self.post(request, CLOUD_EVENT, message.envelope.body.get().to_owned()).await.map_err(Failure::from)
     }
 
     /// One bulk call. Where it says that something is wrong with some of the events, each of those is sent once more by
@@ -136,13 +140,18 @@ impl Sidecar {
     async fn post_bulk(&self, topic: Topic, messages: &[Message<'_>]) -> Result<(), Refusal> {
         let uri = format!("{}/v1.0/publish/bulk/{}/{}", self.url, self.pubsub, topic.name());
         let body = bulk_body(messages).map_err(Refusal::because)?;
-        self.post(&uri, "application/json", body).await
+        // In no trace: its events belong to many, and each carries its own.
+        self.post(Request::post(&uri), "application/json", body).await
     }
 
-    async fn post(&self, uri: &str, content_type: &'static str, body: String) -> Result<(), Refusal> {
-        let request = Request::post(uri)
-            .header(header::CONTENT_TYPE, content_type)
-            .header(header::CONTENT_LENGTH, body.len());
+    async fn post(
+        &self,
+        request: http::request::Builder,
+        content_type: &'static str,
+        body: String,
+    ) -> Result<(), Refusal> {
+        let request =
+            request.header(header::CONTENT_TYPE, content_type).header(header::CONTENT_LENGTH, body.len());
         let request = with_token(request, &self.token)
             .extension(options(self.timeout))
             .body(body)
@@ -173,6 +182,13 @@ pub async fn ready(url: &str, token: &str) -> bool {
 
 fn with_token(request: http::request::Builder, token: &str) -> http::request::Builder {
     if token.is_empty() { request } else { request.header("dapr-api-token", token) }
+}
+
+/// The caller's, as it came: the sidecar's span becomes a child of the caller's.
+fn with_trace(request: http::request::Builder, trace: &Trace) -> http::request::Builder {
+    let headers = [("traceparent", &trace.traceparent), ("tracestate", &trace.tracestate)];
+    let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+    headers.fold(request, |request, (name, value)| request.header(name, value))
 }
 
 /// Makes the host give up, too: without options it waits for 600 s.
@@ -258,6 +274,14 @@ mod tests {
         Envelope { id: id.to_owned(), event_type: "task.created", body }
     }
 
+    fn message<'a>(envelope: &'a Envelope, trace: &'a Trace) -> Message<'a> {
+        Message { partition_key: "u".into(), envelope, trace }
+    }
+
+    fn no_trace() -> Trace {
+        Trace { correlation_id: "c".into(), traceparent: None, tracestate: None }
+    }
+
     #[test]
     fn what_an_operator_can_mend_is_tried_again() {
         for status in [0, 401, 403, 404, 408, 429, 500, 503] {
@@ -271,7 +295,8 @@ mod tests {
     #[test]
     fn a_bulk_answer_is_about_events_when_it_names_some_of_them() {
         let envelopes = ["a", "b"].map(envelope);
-        let messages = envelopes.each_ref().map(|envelope| Message { partition_key: "u".into(), envelope });
+        let trace = no_trace();
+        let messages = envelopes.each_ref().map(|envelope| message(envelope, &trace));
         assert!(!refusal(500, &[]).is_about(&messages), "the broker is away");
         assert!(!refusal(500, &["a", "b"]).is_about(&messages), "likewise");
         let partial = refusal(500, &["b"]);
@@ -284,7 +309,7 @@ mod tests {
     #[test]
     fn a_bulk_entry_holds_the_bytes_of_the_single_call() {
         let envelope = envelope("a");
-        let body = bulk_body(&[Message { partition_key: "u".into(), envelope: &envelope }]).unwrap();
+        let body = bulk_body(&[message(&envelope, &no_trace())]).unwrap();
         let expected = format!(
             r#"[{{"entryId":"a","event":{},"contentType":"{CLOUD_EVENT}","metadata":{{"partitionKey":"u"}}}}]"#,
             envelope.body

@@ -1,6 +1,7 @@
 //! From a request to a route, and back: methods, CORS, bodies, errors, correlation ids.
 
 use std::borrow::Cow;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -81,13 +82,20 @@ async fn respond(
 ) -> (Result<WasiResponse, ErrorCode>, Option<Uuid>) {
     let (head, body) = request.into_parts();
     let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
+    config::set_log_level(&call.trace).await;
+    // Asking for the time is a call to the host.
+    let started = log::is_on(Level::Debug).then(Instant::now);
     let result = if call.head.method == Method::OPTIONS {
         Ok(Reply::new(StatusCode::OK, HeaderMap::new(), Bytes::new()))
     } else {
         call.answer(methods, route).await
     };
     let changed = result.as_ref().ok().and_then(|reply| reply.changed);
-    (call.response(methods, result).await.into_response(), changed)
+    let response = call.response(methods, result).await;
+    if let Some(started) = started {
+        call.log_answer(response.status(), started.elapsed());
+    }
+    (response.into_response(), changed)
 }
 
 impl Reply {
@@ -153,6 +161,11 @@ impl Call {
         &self.trace
     }
 
+    /// Writes a line about this call to the log.
+    pub fn log(&self, level: Level, message: &str, fields: Value) {
+        log::write_about(&self.trace, level, message, fields);
+    }
+
     /// The user who calls.
     ///
     /// Errors: `Authentication`; `Authorization` for a mutation that a page of a foreign origin made with a cookie.
@@ -173,13 +186,17 @@ impl Call {
     pub async fn internal(&self) -> Result<(), Error> {
         let expected = config::app_api_token().await?;
         if auth::is_internal(&self.head.headers, expected)
-            || (expected.is_empty() && config::development().await?)
+            || (expected.is_empty() && config::development(&self.trace).await?)
         {
             return Ok(());
         }
         if expected.is_empty() {
             let hint = "set the variable app_api_token to the APP_API_TOKEN of the sidecar";
-            log::write(Level::Error, "internal routes are closed", json!({"error": hint}));
+            self.log(Level::Error, "internal routes are closed", json!({"error": hint}));
+        } else {
+            let sent = auth::internal_token(&self.head.headers).is_some();
+            let error = if sent { "another token than app_api_token" } else { "no token" };
+            self.log(Level::Warn, "internal call refused", json!({"error": error}));
         }
         Err(Error::NOT_AUTHENTICATED)
     }
@@ -283,13 +300,22 @@ impl Call {
                 "method": self.head.method.as_str(),
                 "path": self.head.uri.path(),
                 "status": error.status().as_u16(),
-                "correlation_id": self.trace.correlation_id,
                 "error": error.to_string(),
             });
-            log::write(Level::Error, "request failed", fields);
+            self.log(Level::Error, "request failed", fields);
         }
         let body = serde_json::to_vec(&error.body()).unwrap_or_default();
         Reply::new(error.status(), content_type(JSON), body.into())
+    }
+
+    fn log_answer(&self, status: StatusCode, duration: Duration) {
+        let fields = json!({
+            "method": self.head.method.as_str(),
+            "route": route(self.head.uri.path()),
+            "status": status.as_u16(),
+            "duration_ms": log::milliseconds(duration),
+        });
+        self.log(Level::Debug, "request answered", fields);
     }
 
     /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.
@@ -330,6 +356,13 @@ pub async fn read_body<M: IncomingMessage>(body: IncomingBody<M>, limit: usize) 
 
 fn content_type(media_type: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))])
+}
+
+/// The path as the contract writes it: with `{id}` for the id of a task, and without a slash at the end.
+fn route(path: &str) -> String {
+    let segments = path.trim_end_matches('/').split('/').enumerate();
+    let names: Vec<_> = segments.map(|(place, name)| if place == 4 { "{id}" } else { name }).collect();
+    names.join("/")
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

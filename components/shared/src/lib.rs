@@ -9,7 +9,7 @@
 //! | [`event`] | the CloudEvents of a change |
 //! | [`error`] | the one error type, and the contract's JSON for it |
 //! | [`config`] | the variables of `spin.toml`, read once per instance |
-//! | [`log`] | JSON lines |
+//! | [`log`] | JSON lines, each of a level |
 //! | [`limit`] | how long something may take |
 //! | [`auth`] | who is calling |
 //! | [`store`] | one function per SQL statement |

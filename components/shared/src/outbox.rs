@@ -231,7 +231,7 @@ async fn deliver_wanted() -> Result<(), Error> {
             drain_until,
         };
         let claimed;
-        (claimed, done) = next_pass(&done, &wanted).await?;
+        (claimed, done) = next_pass("drain", &done, &wanted).await?;
         drain_until = claimed.drain_until;
         let outcomes = &done.outcomes;
         // Another sidecar may be well: nobody is to count on this one any longer.
@@ -284,6 +284,22 @@ fn nobody_wanted() -> bool {
     WANTED.with_borrow(VecDeque::is_empty)
 }
 
+/// A pass, for its line in the log: it is about many requests, so the line names none.
+fn log_pass(by: &str, claimed: &Claimed, outcomes: &[Outcome], took: Duration) {
+    if !log::is_on(Level::Debug) {
+        return;
+    }
+    let fields = json!({
+        "by": by,
+        "users": claimed.claims.len(),
+        "changes": claimed.changes(),
+        "failed_users": outcomes.iter().filter(|outcome| outcome.has_failed()).count(),
+        "parked_events": outcomes.iter().map(|outcome| outcome.parked.len()).sum::<usize>(),
+        "duration_ms": log::milliseconds(took),
+    });
+    log::write(Level::Debug, "pass ended", fields);
+}
+
 /// That something goes on in this instance, until this is dropped, however it ends.
 struct Running(&'static LocalKey<Cell<bool>>);
 
@@ -300,16 +316,19 @@ impl Drop for Running {
     }
 }
 
-/// Settles the last pass, claims, and publishes.
-async fn next_pass(last: &Done, wanted: &Wanted) -> Result<(Claimed, Done), Error> {
+/// Settles the last pass, claims, and publishes. `by` is who does, for the log.
+async fn next_pass(by: &str, last: &Done, wanted: &Wanted) -> Result<(Claimed, Done), Error> {
     let (sidecar, source) = (config::sidecar().await?, config::event_source().await?);
     let since = Instant::now();
     let claimed = store::next_pass(last, wanted, lease(sidecar)).await?;
     if claimed.claims.is_empty() {
+        log_pass(by, &claimed, &[], since.elapsed());
         return Ok((claimed, Done::default()));
     }
     let (outcomes, mut counts) = publish(&claimed.claims, sidecar, source).await;
-    counts.took(since.elapsed());
+    let took = since.elapsed();
+    counts.took(took);
+    log_pass(by, &claimed, &outcomes, took);
     Ok((claimed, Done { outcomes, counts: Some(counts) }))
 }
 

@@ -26,7 +26,7 @@ impl Trace {
         let traceparent = single(headers, "traceparent").filter(|value| is_traceparent(value));
         let correlation_id = single(headers, CORRELATION_HEADER)
             .filter(|value| is_correlation_id(value))
-            .or_else(|| traceparent.and_then(|value| value.get(3..35)))
+            .or_else(|| traceparent.and_then(trace_id))
             .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
         Trace {
             correlation_id,
@@ -34,6 +34,16 @@ impl Trace {
             traceparent: traceparent.map(str::to_owned),
         }
     }
+
+    /// The id of the caller's trace, in 32 hex digits.
+    pub fn trace_id(&self) -> Option<&str> {
+        trace_id(self.traceparent.as_deref()?)
+    }
+}
+
+/// Of a `traceparent` that is known to be one.
+fn trace_id(traceparent: &str) -> Option<&str> {
+    traceparent.get(3..35)
 }
 
 /// The value of a header that is there exactly once.

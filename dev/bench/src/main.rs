@@ -127,6 +127,7 @@ impl Programs {
             kafka: self.kafka.clone(),
             host: self.host.clone(),
             replicas,
+            api_token: None,
         })
     }
 }

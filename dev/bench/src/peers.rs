@@ -1,5 +1,6 @@
 //! What is compared: services with the same API on one PostgreSQL and one Kafka, each with a database and a sidecar of its own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -171,6 +172,7 @@ impl<'a> Parts<'a> {
             manifest: self.programs.manifest()?,
             listen_port: port,
             variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+            environment: BTreeMap::new(),
             log: self.directory.join(plain(name)).join("service.log"),
             on_log: None,
         })

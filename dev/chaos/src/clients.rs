@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::Options;
 use crate::mutation::{Action, Mutation, Outcome, Task};
 use crate::random::Random;
+use crate::secrets::IN_TITLES;
 
 /// What a client waits between two calls, in milliseconds. Together they leave the machine room for what is broken and
 /// started again beside them, so that latencies are the API's and not the queue's for the processor.
@@ -184,7 +185,7 @@ impl Worker {
     }
 
     fn title(&mut self) -> String {
-        format!("Task {} of client {}", self.random.below(1_000_000), self.number)
+        format!("Task {} of client {}, {IN_TITLES}", self.random.below(1_000_000), self.number)
     }
 
     fn due_date(&mut self) -> String {

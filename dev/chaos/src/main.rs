@@ -8,7 +8,7 @@
 //! | clients and what each mutation came to | [`clients`], [`mutation`] |
 //! | what is broken, and when | [`faults`], [`timeline`] |
 //! | what is in Kafka, and what the sample consumer saw of it | [`events`], [`observer`] |
-//! | the promises | [`delivery`], [`service`] |
+//! | the promises | [`delivery`], [`service`], [`secrets`] |
 //! | what is printed, and each call in a file | [`report`], [`calls`] |
 
 mod calls;
@@ -21,6 +21,7 @@ mod mutation;
 mod observer;
 mod random;
 mod report;
+mod secrets;
 mod service;
 mod timeline;
 
@@ -35,6 +36,7 @@ use stack::{Host, System, SystemOptions, system};
 use clients::Clients;
 use observer::Observer;
 use report::Report;
+use secrets::Secrets;
 
 /// How long the outbox may take to drain once everything works again: the longest back-off (60 s), a lease, and time
 /// to work.
@@ -104,9 +106,11 @@ fn run(options: &Options) -> Result<bool> {
         kafka: options.kafka.clone(),
         host: options.host.clone(),
         replicas: options.replicas,
+        api_token: Some(secrets::API_TOKEN.to_owned()),
     })?;
     let directory = options.directory.join("consumer");
     let observer = Observer::start(&parts, &options.consumer, &options.project, &directory)?;
+    let secrets = Secrets::plant(&parts, vec![observer::log(&directory)])?;
     system::write_out();
     let clients = Clients::start(&runtime, options, parts.urls());
     let duration = Duration::from_secs(options.minutes * 60);
@@ -118,5 +122,7 @@ fn run(options: &Options) -> Result<bool> {
     let observed = observer.compare(&events)?;
     let delivery = delivery::check(&mutations, &events, &parts.streams()?, &timeline.baseline());
     let service = service::check(&mutations, &timeline, !options.untimed);
-    Ok(Report { mutations: &mutations, timeline: &timeline, drained, delivery, observed, service }.print())
+    let leaked = secrets.find()?;
+    let (mutations, timeline) = (&mutations, &timeline);
+    Ok(Report { mutations, timeline, drained, delivery, observed, service, leaked }.print())
 }

@@ -66,7 +66,7 @@ impl Observer {
             .context("copy subscription.yaml")?;
         let consumer = Launch::new("the sample consumer", program)
             .args(["--database-url", &database_url, "--port", &port.to_string()])
-            .log(directory.join("consumer.log"))
+            .log(log(directory))
             .yielding()
             .start()?;
         consumer.wait_until(Duration::from_secs(30), || probe::accepts(port))?;
@@ -128,8 +128,7 @@ impl Observer {
         let stored = self.stored()?;
         let missing = sent.difference(&stored).map(|event| format!("not stored: {event}"));
         let unknown = stored.difference(&sent).map(|event| format!("not in Kafka: {event}"));
-        let log =
-            fs::read_to_string(self.directory.join("consumer.log")).context("read the consumer's log")?;
+        let log = fs::read_to_string(log(&self.directory)).context("read the consumer's log")?;
         let lines = |word: &str| log.lines().filter(|line| line.contains(word)).map(str::to_owned).collect();
         let complaints: [Vec<String>; 2] = [lines(": GAP,"), lines(": LATE,")];
         Ok(Observed {
@@ -150,6 +149,11 @@ impl Observer {
         let rows = database::run(&self.database_url, "select source, id from events")?;
         Ok(rows.lines().filter_map(|row| row.split_once('|')).map(|(source, id)| name(source, id)).collect())
     }
+}
+
+/// What a consumer in this directory writes.
+pub(crate) fn log(directory: &Path) -> PathBuf {
+    directory.join("consumer.log")
 }
 
 fn name(source: &str, id: &str) -> String {

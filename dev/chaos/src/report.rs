@@ -21,6 +21,8 @@ pub(crate) struct Report<'a> {
     pub(crate) delivery: Delivery,
     pub(crate) observed: Observed,
     pub(crate) service: Service,
+    /// Lines that show what no log may show.
+    pub(crate) leaked: Vec<String>,
 }
 
 impl Report<'_> {
@@ -64,6 +66,7 @@ impl Report<'_> {
             ("  repeats it dropped", self.observed.repeated.to_string()),
             ("  its sidecar stuck", if self.observed.restarted { "once" } else { "never" }.to_owned()),
             ("  gaps or late ones", self.observed.complaints.len().to_string()),
+            ("secrets or titles in logs", self.leaked.len().to_string()),
             ("time to drain", drained),
         ];
         println!();
@@ -113,6 +116,7 @@ impl Report<'_> {
             ("events say what the API said", &self.delivery.wrong),
             ("the sample consumer stores each event once", &self.observed.different),
             ("the sample consumer sees no gap", &self.observed.complaints),
+            ("no log shows a secret or a title", &self.leaked),
             ("the API answers", &self.service.failures),
             ("the API is as fast as when calm", &self.service.slow),
         ];

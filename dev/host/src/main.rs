@@ -6,6 +6,7 @@
 //! | `application`, `engine`, `instance` | components compiled, linked and kept in instances |
 //! | `server`, `router`, `headers` | from a request to its component |
 //! | `outbound_http`, `postgres`, `spin_variables`, `log` | what components may use |
+//! | `telemetry` | spans for OpenTelemetry |
 //!
 //! It does as Spin does, also where Spin is odd, so that nothing works here and fails there. See README.md.
 
@@ -36,6 +37,7 @@ mod router;
 mod runtime_config;
 mod server;
 mod spin_variables;
+mod telemetry;
 mod variables;
 
 /// Runs a Spin application where there is no `spin`. For development and tests only.
@@ -72,6 +74,7 @@ async fn run(arguments: Arguments) -> Result<()> {
         .runtime_config_file
         .as_deref()
         .map_or_else(|| Ok(RuntimeConfig::default()), runtime_config::read)?;
+    telemetry::start()?;
     // The port first: that it is taken should not be learned only after compiling.
     let listener = server::listen(arguments.listen).await?;
     let application = Application::load(&arguments.from, &runtime, arguments.quiet)?;

@@ -10,12 +10,13 @@ use http::{Request, Response, header};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
+use tracing::Instrument as _;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use crate::allowed_hosts::AllowedHosts;
-use crate::log;
 use crate::outbound_http::connect::{CONNECT_TIMEOUT, ConnectError, Connector};
 use crate::outbound_http::timed_body::TimedBody;
+use crate::{log, telemetry};
 
 mod connect;
 mod timed_body;
@@ -103,18 +104,22 @@ impl WasiHttpHooks for OutboundHttp {
     /// The third argument is the guest's trouble with the response, about which nothing can be done here.
     fn send_request(
         &mut self,
-        request: Request<WasiBody>,
+        mut request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: IoResult,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, IoResult), Error>> + Send> {
         let allowed = self.check(&request);
         let client = self.client.clone();
-        Box::new(async move {
+        let span = telemetry::outbound(&request);
+        let send = async move {
             allowed?;
+            telemetry::inject(request.headers_mut());
             let response = client.send(request, options.into()).await?;
+            telemetry::answered(response.status());
             // The client itself drives the connection, and the body reports its errors.
             Ok((response, Box::new(async { Ok(()) }) as IoResult))
-        })
+        };
+        Box::new(send.instrument(span))
     }
 }
 

@@ -14,12 +14,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
+use tracing::Instrument as _;
 use wasmtime_wasi_http::WasiBody;
 
 use crate::application::Application;
 use crate::headers;
 use crate::instance::one_line;
-use crate::log;
+use crate::{log, telemetry};
 
 /// Paths that Spin answers itself.
 const WELL_KNOWN: &str = "/.well-known/spin/";
@@ -55,7 +56,13 @@ pub(crate) async fn serve(listener: TcpListener, application: Application) {
 async fn connection(stream: TcpStream, client: SocketAddr, application: Arc<Application>) {
     let service = service_fn(move |request| {
         let application = application.clone();
-        async move { answer(request, client, &application).await }
+        let span = telemetry::request(&request, client);
+        async move {
+            answer(request, client, &application)
+                .await
+                .inspect(|response| telemetry::answered(response.status()))
+        }
+        .instrument(span)
     });
     // A client that goes away is no error; the guest's own are told where they happen.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -75,9 +82,12 @@ async fn answer(
         return Ok(empty(StatusCode::NOT_FOUND));
     };
     let (mut parts, body) = request.into_parts();
+    telemetry::matched(&parts.method, &matched.route.pattern);
     headers::prepare(&mut parts, &matched, client)?;
     let body = body.map_err(wasmtime_wasi_http::Error::from).boxed_unsync();
-    Ok(handler.handle((), Request::from_parts(parts, body)).await.unwrap_or_else(|error| {
+    let span = telemetry::component(&matched.route.component);
+    let answer = handler.handle((), Request::from_parts(parts, body)).instrument(span).await;
+    Ok(answer.unwrap_or_else(|error| {
         log::say(&format!("A request to {} failed: {}", matched.route.component, one_line(&error)));
         empty(StatusCode::INTERNAL_SERVER_ERROR)
     }))

@@ -50,6 +50,8 @@ pub struct AppOptions<'a> {
     pub listen_port: u16,
     /// The app's variables by their names in `spin.toml`.
     pub variables: BTreeMap<String, String>,
+    /// Further environment variables of the host, such as those of OpenTelemetry.
+    pub environment: BTreeMap<String, String>,
     /// The host's and the components' output goes here.
     pub log: PathBuf,
     /// Called with each line of that output.
@@ -102,6 +104,7 @@ fn launch(options: AppOptions<'_>) -> Launch {
     let launch = options.variables.iter().fold(launch, |launch, (name, value)| {
         launch.env(format!("SPIN_VARIABLE_{}", name.to_uppercase()), value)
     });
+    let launch = options.environment.iter().fold(launch, |launch, (name, value)| launch.env(name, value));
     launch.log(options.log).on_line(options.on_log)
 }
 

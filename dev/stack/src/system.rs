@@ -44,6 +44,8 @@ pub struct SystemOptions {
     pub host: Host,
     /// How many hosts, each with a sidecar of its own.
     pub replicas: usize,
+    /// What the hosts show their sidecars; without one, these ask for none.
+    pub api_token: Option<String>,
 }
 
 /// Everything that runs. Fields are dropped, and so ended, in this order.
@@ -131,6 +133,11 @@ impl System {
         &self.database_url
     }
 
+    /// What a host and its components have written.
+    pub fn host_log(&self, number: usize) -> PathBuf {
+        self.options.directory.join(format!("host-{number}.log"))
+    }
+
     /// The database server, for databases of its own that a program needs beside the API's.
     pub fn postgres(&self) -> Result<&Postgres> {
         self.postgres.as_ref().context("PostgreSQL is not running")
@@ -157,7 +164,8 @@ impl System {
             manifest: self.options.manifest.clone(),
             listen_port: replica.host_port,
             variables: self.variables(replica)?,
-            log: self.options.directory.join(format!("host-{number}.log")),
+            environment: BTreeMap::new(),
+            log: self.host_log(number),
             on_log: None,
         })?;
         self.replica_mut(number)?.host = Some(app);
@@ -182,7 +190,7 @@ impl System {
             resources: &self.resources,
             configuration: None,
             app_port: Some(replica.host_port),
-            api_token: None,
+            api_token: self.options.api_token.clone(),
             app_token: Some(APP_TOKEN.to_owned()),
             metrics_port: None,
             log: self.options.directory.join(format!("daprd-{number}.log")),
@@ -277,6 +285,7 @@ impl System {
             ("database_host", address.host_port().to_owned()),
             ("jwt_secret", SECRET.to_owned()),
             ("app_api_token", APP_TOKEN.to_owned()),
+            ("dapr_api_token", self.options.api_token.clone().unwrap_or_default()),
             ("dapr_url", format!("http://127.0.0.1:{}", replica.sidecar_port)),
         ];
         Ok(variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())

@@ -1,5 +1,6 @@
 //! `cargo xtask up`
 
+use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::path::PathBuf;
@@ -162,6 +163,7 @@ fn start(
             manifest: project.path("spin.toml"),
             listen_port: options.port,
             variables: app_variables::variables(&url, secret, &dapr_url, &app_token)?,
+            environment: BTreeMap::new(),
             log: project.fresh_log("app.log"),
             on_log: component_lines(announced.clone()),
         })

@@ -22,13 +22,17 @@ pub(crate) struct Launch {
     pub(crate) manifest: PathBuf,
     pub(crate) port: u16,
     pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     pub(crate) log: PathBuf,
+    /// Whether a component may write what Rust says of a panic.
+    pub(crate) panics: bool,
 }
 
 /// A running app. The parts end in the order in which they stand here.
 pub(crate) struct App {
     host: stack::App,
     launch: Launch,
+    log: Log,
     proxy: Option<Proxy>,
     dapr: Option<Dapr>,
     pub(crate) database: Arc<Database>,
@@ -41,7 +45,7 @@ impl App {
         proxy: Option<Proxy>,
         dapr: Option<Dapr>,
     ) -> Self {
-        Self { host: start_host(&launch), launch, proxy, dapr, database }
+        Self { host: start_host(&launch), log: Log::new(&launch.log), launch, proxy, dapr, database }
     }
 
     /// Kills the host as a crash would and starts it again on the same port.
@@ -93,8 +97,8 @@ impl App {
         User::with_id(&self.url(), id)
     }
 
-    pub(crate) fn log(&self) -> Log {
-        Log::new(&self.launch.log)
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
     }
 
     /// The sidecar it was started with.
@@ -113,12 +117,22 @@ impl App {
     }
 }
 
+impl Drop for App {
+    /// What it has written must be documented.
+    fn drop(&mut self) {
+        if !self.launch.panics && !std::thread::panicking() {
+            self.log.assert_documented();
+        }
+    }
+}
+
 fn start_host(launch: &Launch) -> stack::App {
     stack::App::start(AppOptions {
         host: &environment::host(),
         manifest: launch.manifest.clone(),
         listen_port: launch.port,
         variables: launch.variables.clone(),
+        environment: launch.environment.clone(),
         log: launch.log.clone(),
         on_log: None,
     })
@@ -144,6 +158,15 @@ impl Deref for Shared {
 
     fn deref(&self) -> &App {
         self.app
+    }
+}
+
+impl Drop for Shared {
+    /// The app itself is never dropped.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.app.log.assert_documented();
+        }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Publish {
     pub(crate) partition_key: String,
     /// The token that the sidecar wants from callers.
     pub(crate) api_token: Option<String>,
+    /// The trace that the request belongs to.
+    pub(crate) traceparent: Option<String>,
     /// The event exactly as sent.
     pub(crate) bytes: String,
     pub(crate) event: Value,
@@ -89,6 +91,7 @@ fn new(request: &WireRequest, address: &str, bytes: String, content_type: String
         content_type,
         partition_key: key,
         api_token: request.header("dapr-api-token").map(str::to_owned),
+        traceparent: request.header("traceparent").map(str::to_owned),
         event: serde_json::from_str(&bytes).unwrap(),
         bytes,
         began: Instant::now(),

@@ -19,10 +19,12 @@ use crate::harness::user::SECRET;
 /// An app with a fresh database and, unless told otherwise, nobody at the sidecar's port.
 pub(crate) struct Setup {
     variables: BTreeMap<String, String>,
+    environment: BTreeMap<String, String>,
     manifest: PathBuf,
     database: Option<Arc<Database>>,
     dapr: Option<Dapr>,
     proxied: bool,
+    panics: bool,
 }
 
 impl Setup {
@@ -30,12 +32,26 @@ impl Setup {
         let variables = [("jwt_secret", SECRET), ("app_api_token", APP_TOKEN)];
         let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let manifest = root().join("spin.toml");
-        Self { variables, manifest, database: None, dapr: None, proxied: false }
+        Self {
+            variables,
+            environment: BTreeMap::new(),
+            manifest,
+            database: None,
+            dapr: None,
+            proxied: false,
+            panics: false,
+        }
     }
 
     /// Sets a variable of `spin.toml`.
     pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets an environment variable of the host.
+    pub(crate) fn environment(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
         self
     }
 
@@ -60,6 +76,12 @@ impl Setup {
     /// With a road to the database that the test can cut.
     pub(crate) fn behind_proxy(mut self) -> Self {
         self.proxied = true;
+        self
+    }
+
+    /// Its components panic now and then, and Rust says so in the log.
+    pub(crate) fn panicking(mut self) -> Self {
+        self.panics = true;
         self
     }
 
@@ -88,7 +110,9 @@ impl Setup {
             manifest: self.manifest,
             port: free_port().unwrap(),
             variables: self.variables,
+            environment: self.environment,
             log: directory("app").join("app.log"),
+            panics: self.panics,
         };
         App::start(launch, database, proxy, self.dapr)
     }

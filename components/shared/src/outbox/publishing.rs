@@ -63,8 +63,8 @@ pub(super) async fn publish<'a>(
 
 impl<'a> Message<'a> {
     /// Of a user's change.
-    pub(super) fn new(change: &Change, envelope: &'a Envelope) -> Message<'a> {
-        Message { partition_key: change.user_id.to_string(), envelope }
+    pub(super) fn new(change: &'a Change, envelope: &'a Envelope) -> Message<'a> {
+        Message { partition_key: change.user_id.to_string(), envelope, trace: &change.trace }
     }
 }
 
@@ -123,11 +123,21 @@ pub(super) fn log_failure(change: &Change, topic: Topic, event_type: &str, attem
         "task_id": change.task_id,
         "topic": topic.name(),
         "sequence": change.sequence,
-        "correlation_id": change.trace.correlation_id,
         "attempt": attempt,
         "error": error,
     });
-    log::write(Level::Error, message, fields);
+    log::write_about(&change.trace, Level::Error, message, fields);
+}
+
+/// Says that a parked event was published at last.
+pub(super) fn log_success(change: &Change, topic: Topic, event_type: &str) {
+    let fields = json!({
+        "event_type": event_type,
+        "task_id": change.task_id,
+        "topic": topic.name(),
+        "sequence": change.sequence,
+    });
+    log::write_about(&change.trace, Level::Info, "parked event published", fields);
 }
 
 /// Of a claim that was published to the three topics.

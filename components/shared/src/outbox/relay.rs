@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use super::publishing::log_failure;
+use super::publishing::{log_failure, log_success};
 use super::{Counts, Done, Requeued, Running, Wanted, lease, next_pass};
 use crate::config;
 use crate::dapr::{Failure, Message, Sidecar};
@@ -35,7 +35,7 @@ pub async fn relay(limit: Duration) -> Result<usize, Error> {
     let Some(_running) = Running::begin(&RELAYING) else { return Ok(0) };
     let deadline = Instant::now() + limit;
     publish_requeued().await?;
-    let (claimed, done) = next_pass(&Done::default(), &WANTED).await?;
+    let (claimed, done) = next_pass("relay", &Done::default(), &WANTED).await?;
     if claimed.claims.is_empty() {
         return Ok(0);
     }
@@ -49,7 +49,7 @@ async fn passes(mut done: Done, deadline: Instant) -> Result<usize, Error> {
     let mut changes = 0;
     while Instant::now() < deadline {
         let claimed;
-        (claimed, done) = next_pass(&done, &WANTED).await?;
+        (claimed, done) = next_pass("relay", &done, &WANTED).await?;
         if claimed.claims.is_empty() {
             return Ok(changes);
         }
@@ -96,8 +96,9 @@ async fn republish(event: &Requeued, sidecar: &Sidecar, source: &str) -> Result<
         Err(error) => return Err(Failure::Retry(error.to_string())),
     };
     let result = sidecar.publish_one(*topic, &Message::new(change, &envelope)).await;
-    if let Err(failure) = &result {
-        log_failure(change, *topic, envelope.event_type, 1, failure);
+    match &result {
+        Ok(()) => log_success(change, *topic, envelope.event_type),
+        Err(failure) => log_failure(change, *topic, envelope.event_type, 1, failure),
     }
     result
 }

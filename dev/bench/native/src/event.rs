@@ -16,8 +16,8 @@ pub(crate) fn envelope(change: &Change, topic: Topic) -> Result<Option<Envelope>
 }
 
 /// An event of the change, with the key that keeps its user's events in one partition.
-pub(crate) fn message<'a>(change: &Change, envelope: &'a Envelope) -> Message<'a> {
-    Message { partition_key: change.user_id.to_string(), envelope }
+pub(crate) fn message<'a>(change: &'a Change, envelope: &'a Envelope) -> Message<'a> {
+    Message { partition_key: change.user_id.to_string(), envelope, trace: &change.trace }
 }
 
 /// Says that an event was not published.

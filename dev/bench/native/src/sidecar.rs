@@ -146,7 +146,7 @@ fn bulk_body(messages: &[Message<'_>]) -> String {
     let length = messages.iter().map(|message| message.envelope.body.get().len() + 256).sum();
     let mut body = String::with_capacity(length);
     let mut separator = '[';
-    for Message { partition_key, envelope } in messages {
+    for Message { partition_key, envelope, .. } in messages {
         body.push(separator);
         separator = ',';
         // Writing to a string can't fail.
@@ -164,6 +164,7 @@ fn bulk_body(messages: &[Message<'_>]) -> String {
 mod tests {
     use super::*;
     use shared::event::Envelope;
+    use shared::trace::Trace;
 
     #[test]
     fn a_bulk_entry_holds_the_bytes_of_the_single_call() {
@@ -173,7 +174,9 @@ mod tests {
             body: serde_json::value::to_raw_value(&serde_json::json!({"id": id})).unwrap(),
         };
         let envelopes = ["a", "b"].map(envelope);
-        let messages = envelopes.each_ref().map(|envelope| Message { partition_key: "u".into(), envelope });
+        let trace = Trace { correlation_id: "c".into(), traceparent: None, tracestate: None };
+        let message = |envelope| Message { partition_key: "u".into(), envelope, trace: &trace };
+        let messages = envelopes.each_ref().map(message);
         let entry = |id| {
             format!(
                 r#"{{"entryId":"{id}","event":{{"id":"{id}"}},"contentType":"application/cloudevents+json","metadata":{{"partitionKey":"u"}}}}"#
