@@ -254,8 +254,8 @@ fn a_new_required_variable_of_spin_toml_is_missed() {
 
 #[test]
 fn a_secret_in_the_manifest_is_found_without_being_repeated() {
-    let secret = "value: \"0123456789abcdef0123456789abcdef\"\n    - name: cors_origins";
-    let right = "valueFrom:\n        secretKeyRef:\n          name: taskcast-jwt\n          key: secret\n    - name: cors_origins";
+    let secret = "value: \"0123456789abcdef0123456789abcdef\"";
+    let right = "valueFrom:\n        secretKeyRef:\n          name: taskcast-jwt\n          key: secret";
     let copy = Copy::new().with("deploy/base/api.yaml", right, secret);
     assert_found(&copy, &["SpinApp/taskcast:", "the secret jwt_secret"]);
     assert!(!copy.check().text.contains("0123456789abcdef"));
