@@ -22,9 +22,9 @@ pub async fn database_url() -> Result<&'static str, Error> {
     once(&URL, async || Ok(with_timeouts(&get("database_url").await?))).await.map(String::as_str)
 }
 
-/// Adds the time-outs to an address, unless it has options of its own.
+/// Adds the time-outs to a URL, unless it has options of its own.
 fn with_timeouts(url: &str) -> String {
-    if url.contains("options=") {
+    if url.contains("options=") || !url.contains("://") {
         return url.to_owned();
     }
     let milliseconds = STATEMENT_TIMEOUT.as_millis();
@@ -183,6 +183,8 @@ mod tests {
         assert_eq!(with_timeouts(secured), format!("{secured}&{options}"));
         let own = "postgres://u:p@h:1/d?options=-c%20statement_timeout%3D100";
         assert_eq!(with_timeouts(own), own);
+        let no_url = "host=h user=u";
+        assert_eq!(with_timeouts(no_url), no_url);
     }
 
     #[test]
