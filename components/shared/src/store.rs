@@ -14,6 +14,7 @@ use spin_sdk::pg::{
 };
 use uuid::Uuid;
 
+use crate::config;
 use crate::error::Error;
 use crate::event::Topic;
 use crate::limit::within;
@@ -29,8 +30,8 @@ const FOREIGN_KEY_VIOLATION: &str = "23503";
 const UNAVAILABLE: [&str; 7] = ["57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03"];
 
 /// How long a statement may take together with the way there and back, and with opening a connection. Longer than the server
-/// gives a statement ([`config::STATEMENT_TIMEOUT`]): that one ends it where it runs; this is for a server that says nothing.
-pub const LONGEST_STATEMENT: Duration = Duration::from_secs(5);
+/// gives a statement: that one ends it where it runs; this is for a server that says nothing.
+pub const LONGEST_STATEMENT: Duration = config::STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(1));
 
 /// The user's tasks, newest first; with `completed`, only those that are, or are not.
 pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
