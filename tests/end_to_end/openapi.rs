@@ -7,7 +7,7 @@ use reqwest::header::{HeaderMap, HeaderName};
 use serde_json::{Value, json};
 
 use crate::harness::answer::Answer;
-use crate::harness::environment::root;
+use crate::harness::environment::manifest;
 use crate::harness::openapi::{Sent, document};
 use crate::harness::route::unknown_id;
 use crate::harness::shared;
@@ -217,7 +217,7 @@ fn templates(route: &str) -> Vec<String> {
 
 #[test]
 fn the_documents_paths_are_the_manifests() {
-    let manifest: toml::Table = std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap();
+    let manifest = manifest();
     let triggers = manifest["trigger"]["http"].as_array().unwrap();
     let routes = triggers.iter().map(|trigger| trigger["route"].as_str().unwrap());
     let public = routes.filter(|route| !route.starts_with("/internal/"));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
-use crate::harness::environment::root;
+use crate::harness::environment::{manifest, root};
 
 const LARGEST: usize = 1_200_000;
 
@@ -49,10 +49,6 @@ const REFERENCE_VARIABLES: [&str; 3] = ["api_docs", "cors_origins", "log_level"]
 
 /// Metrics are read from the database alone.
 const METRICS_VARIABLES: [&str; 4] = ["app_api_token", "database_url", "development", "log_level"];
-
-fn manifest() -> Table {
-    std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()
-}
 
 fn components() -> BTreeMap<String, Table> {
     let Value::Table(components) = manifest()["component"].clone() else { panic!("no components") };

@@ -52,6 +52,11 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
 }
 
+/// The repository's `spin.toml`.
+pub(crate) fn manifest() -> toml::Table {
+    std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()
+}
+
 /// A new empty directory for one running part's files. Those of the last run stay to be read; older ones go.
 pub(crate) fn directory(purpose: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);

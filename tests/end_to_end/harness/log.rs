@@ -8,10 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jsonschema::Validator;
 use serde_json::Value;
 
-use crate::harness::environment::root;
-
-/// The components, by whose ids the embedded host's lines begin.
-const COMPONENTS: [&str; 6] = ["tasks", "task", "complete", "uncomplete", "health", "relay"];
+use crate::harness::environment::{manifest, root};
 
 /// The log file of a running app.
 pub(crate) struct Log {
@@ -68,8 +65,14 @@ impl Log {
 
 /// What a component wrote, of a line of the host's output: the embedded host puts the component's id before it, Spin nothing.
 fn of_component(line: &str) -> Option<&str> {
-    let rest = line.split_once(" | ").filter(|(id, _)| COMPONENTS.contains(id)).map(|(_, rest)| rest);
+    let rest = line.split_once(" | ").filter(|(id, _)| components().contains_key(*id)).map(|(_, rest)| rest);
     rest.or_else(|| line.starts_with('{').then_some(line))
+}
+
+/// By whose ids the embedded host's lines begin.
+fn components() -> &'static toml::Table {
+    static COMPONENTS: OnceLock<toml::Table> = OnceLock::new();
+    COMPONENTS.get_or_init(|| manifest()["component"].as_table().unwrap().clone())
 }
 
 /// A kind of line, as the schema has it.
