@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
 use std::sync::OnceLock;
 
 use jsonschema::Validator;
@@ -15,8 +14,8 @@ use stack::{Broker, free_port};
 use crate::harness::answer::{Answer, id, keys};
 use crate::harness::collector::sidecar;
 use crate::harness::environment::{directory, kafka, root};
-use crate::harness::event::{Event, closed, validator};
-use crate::harness::{Route, Setup, User, shared, wait};
+use crate::harness::event::{ATTRIBUTES, Event, closed, validator};
+use crate::harness::{Route, Setup, User, node, shared, wait};
 use crate::kafka::records;
 
 const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
@@ -32,10 +31,8 @@ struct Parsed {
 }
 
 fn parse(file: &Path) -> Parsed {
-    let node = Command::new("node").arg(root().join("tests/node/asyncapi.mjs")).arg(file).output();
-    let output = node.expect("node: run `cargo xtask test`");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let parsed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let printed = node::succeed(&node::file(""), &node::file("asyncapi.mjs"), [file]);
+    let parsed: Value = serde_json::from_str(&printed).unwrap();
     let diagnostics = parsed["diagnostics"].as_array().unwrap();
     let is_problem = |diagnostic: &&Value| diagnostic["severity"].as_u64().unwrap() <= WARNING;
     let problems = diagnostics.iter().filter(is_problem).cloned().collect();
@@ -208,28 +205,10 @@ async fn an_event_that_the_document_does_not_describe_is_refused() {
         refuses(&|event| event["data"]["surprise"] = json!("a field"));
         refuses(&|event| event["type"] = json!("task.archived"));
         refuses(&|event| event["sequence"] = json!(7));
-        for name in required_of_every_event() {
+        for name in ATTRIBUTES {
             refuses(&|event| drop(event.as_object_mut().unwrap().remove(name)));
         }
     }
-}
-
-/// docs/contract.md §2, the attributes that are not said to be there only sometimes.
-fn required_of_every_event() -> [&'static str; 12] {
-    [
-        "correlationid",
-        "data",
-        "datacontenttype",
-        "dataschema",
-        "id",
-        "partitionkey",
-        "sequence",
-        "source",
-        "specversion",
-        "subject",
-        "time",
-        "type",
-    ]
 }
 
 #[tokio::test]

@@ -2,16 +2,14 @@
 //! (tests/node/keys.mjs).
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::answer::{AUTHENTICATION, Answer};
-use crate::harness::environment::root;
 use crate::harness::user::SECRET;
-use crate::harness::{Own, Setup, User};
+use crate::harness::{Own, Route, Setup, User, node};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "taskcast";
@@ -26,14 +24,8 @@ struct Made {
 /// Keys, and tokens for this user.
 fn make(user: &User) -> Made {
     let wanted = json!({"subject": user.id, "issuer": ISSUER, "audience": AUDIENCE});
-    let output = Command::new("node")
-        .arg("keys.mjs")
-        .arg(wanted.to_string())
-        .current_dir(root().join("tests/node"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let printed = node::succeed(&node::file(""), &node::file("keys.mjs"), [wanted.to_string()]);
+    let made: Value = serde_json::from_str(&printed).unwrap();
     let tokens = |of: &str| serde_json::from_value(made[of].clone()).unwrap();
     Made { jwks: made["jwks"].clone(), good: tokens("good"), bad: tokens("bad") }
 }
@@ -115,7 +107,7 @@ async fn a_secret_can_follow_another() {
 #[tokio::test]
 async fn a_key_set_that_is_none_is_named_in_the_log() {
     let app = Setup::new().variable("jwks", "https://issuer.example/keys").start();
-    let answer = app.user().call(crate::harness::Route::List, "").await;
+    let answer = app.user().call(Route::List, "").await;
     answer.plain_error(500, "INTERNAL_ERROR", "An unexpected error occurred.");
     assert!(app.log().text().contains("the variable jwks is no JWK Set"));
 }

@@ -18,7 +18,8 @@ pub(crate) const TASK_UPDATES: &str = "task-updates";
 pub(crate) const REMINDERS: &str = "reminders";
 pub(crate) const TOPICS: [&str; 3] = [TASK_EVENTS, TASK_UPDATES, REMINDERS];
 
-const ATTRIBUTES: [&str; 12] = [
+/// docs/contract.md §2, the attributes that are not said to be there only sometimes.
+pub(crate) const ATTRIBUTES: [&str; 12] = [
     "correlationid",
     "data",
     "datacontenttype",
