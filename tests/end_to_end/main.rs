@@ -7,10 +7,13 @@
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
+//! | what is too much | [`abuse`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
 //! | the commands | [`tail`], [`bad_environments`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
 
+#[cfg(test)]
+mod abuse;
 #[cfg(test)]
 mod asyncapi;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! anything else than the database ([`connection`]).
 
 mod connection;
+mod turns;
 
 use std::time::Duration;
 
@@ -61,10 +62,11 @@ pub async fn create_task(user: Uuid, new: &NewTask, trace: &Trace) -> Result<(Ta
     let mut parameters =
         vec![uuid(id), uuid(user), text(new.title.as_str()), optional(new.due_date.map(Timestamp::micros))];
     parameters.extend(trace_parameters(trace));
-    let rows = query(include_str!("sql/create_task.sql"), parameters).await.map_err(|error| match error {
-        Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
-        error => error.into(),
-    })?;
+    let rows =
+        mutate(user, include_str!("sql/create_task.sql"), parameters).await.map_err(|error| match error {
+            Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
+            error => error.into(),
+        })?;
     let mut row = only_row(rows)?;
     let created_at = row.instant()?;
     let task = Task {
@@ -98,7 +100,7 @@ pub async fn update_task(
         optional(patch.due_date.flatten().map(Timestamp::micros)),
     ];
     parameters.extend(trace_parameters(trace));
-    match query(include_str!("sql/update_task.sql"), parameters).await?.into_iter().next() {
+    match mutate(user, include_str!("sql/update_task.sql"), parameters).await?.into_iter().next() {
         Some(mut row) => Ok((row.task(task)?, row.delivery(user)?)),
         None => Err(why_not_changed(user, task).await),
     }
@@ -110,7 +112,7 @@ pub async fn update_task(
 pub async fn delete_task(user: Uuid, task: Uuid, trace: &Trace) -> Result<Delivery, Error> {
     let mut parameters = vec![uuid(task), uuid(user)];
     parameters.extend(trace_parameters(trace));
-    let rows = query(include_str!("sql/delete_task.sql"), parameters).await?;
+    let rows = mutate(user, include_str!("sql/delete_task.sql"), parameters).await?;
     let mut row = only_row(rows)?;
     match row.next()? {
         true => row.delivery(user),
@@ -271,8 +273,21 @@ impl From<Refusal> for Error {
 }
 
 async fn query(sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
-    let answer = within(LONGEST_STATEMENT, answer(sql, parameters)).await;
-    // The connection has gone with it: nobody may use one on which a statement is under way.
+    limited(answer(sql, parameters)).await
+}
+
+/// The same for what changes tasks of the user's. The wait for its turn counts, too.
+async fn mutate(user: Uuid, sql: &str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
+    limited(async {
+        let _turn = turns::take(user).await;
+        answer(sql, parameters).await
+    })
+    .await
+}
+
+async fn limited(answer: impl Future<Output = Result<Vec<Row>, Refusal>>) -> Result<Vec<Row>, Refusal> {
+    // A connection goes with it: nobody may use one on which a statement is under way.
+    let answer = within(LONGEST_STATEMENT, answer).await;
     answer.unwrap_or_else(|| Err(Unreachable(format!("no answer within {LONGEST_STATEMENT:?}"))))
 }
 

@@ -8,11 +8,13 @@
 //! | from a cold start to an answer, and sizes | [`start`] |
 //! | a backlog after an outage | [`backlog`], [`raw`] |
 //! | what more replicas bring | [`scale`] |
+//! | what others notice of abuse | [`abuse`] |
 //! | the outbox after millions of delivered changes | [`churn`] |
 //! | requests, and sending them | [`calls`], [`client`], [`load`] |
 //! | what processes cost | [`usage`] |
 //! | what is printed | [`report`] |
 
+mod abuse;
 mod arrival;
 mod backlog;
 mod calls;
@@ -86,6 +88,8 @@ enum Scenario {
     Scale(scale::Options),
     /// Whether a mutation costs more after millions of delivered changes
     Churn(churn::Options),
+    /// What callers notice while somebody abuses the API
+    Abuse(abuse::Options),
 }
 
 fn main() -> ExitCode {
@@ -108,6 +112,7 @@ fn run(options: &Options) -> Result<()> {
         Scenario::Backlog(options) => backlog::run(programs, options)?,
         Scenario::Scale(options) => scale::run(programs, options)?,
         Scenario::Churn(options) => churn::run(programs, options)?,
+        Scenario::Abuse(options) => abuse::run(programs, options)?,
     };
     report.finish(&programs.directory)
 }

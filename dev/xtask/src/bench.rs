@@ -16,7 +16,7 @@ use crate::steps::programs;
 /// The arguments of `cargo xtask bench`.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Scenarios: compare, growth, start, backlog, churn, scale. `cargo xtask bench <scenario> --help` lists a scenario's options.\n\
+    after_help = "Scenarios: compare, growth, start, backlog, churn, scale, abuse. `cargo xtask bench <scenario> --help` lists a scenario's options.\n\
                   Each needs the machine for itself."
 )]
 pub(crate) struct Options {
