@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::answer::{Answer, id, instant, keys};
-use crate::harness::{Route, shared};
+use crate::harness::{Route, Setup, shared};
 
 const TASKS: &str = "/api/v1/tasks";
 
@@ -84,6 +84,34 @@ async fn any_other_title_comes_back_as_it_was_sent() {
         assert_eq!(task["title"], title.trim());
         assert_eq!(user.read(&id(&task)).await, task);
     }
+}
+
+#[tokio::test]
+async fn a_user_can_have_as_many_tasks_as_the_installation_allows() {
+    let app = Setup::new().variable("max_tasks_per_user", "3").with_dapr().start();
+    let user = app.user();
+    let tasks = [user.create("One").await, user.create("Two").await, user.create("Three").await];
+    for _ in 0..2 {
+        user.post_task(&json!({"title": "Four"})).await.plain_error(
+            409,
+            "TASK_LIMIT_REACHED",
+            "There are too many tasks. Delete some first.",
+        );
+    }
+    app.user().create("Of somebody else").await;
+    user.call(Route::Delete, &id(&tasks[0])).await.ok(200);
+    user.create("Four").await;
+    assert_eq!(user.list().await.len(), 3);
+    user.call(Route::Delete, &id(&tasks[1])).await.ok(200);
+    assert_eq!(app.heard(&user).await.sentinel, 7, "what was refused took no number");
+}
+
+#[tokio::test]
+async fn a_limit_that_is_none_is_named_in_the_log() {
+    let app = Setup::new().variable("max_tasks_per_user", "many").start();
+    let answer = app.user().post_task(&json!({"title": "Nobody knows whether it fits"})).await;
+    answer.plain_error(500, "INTERNAL_ERROR", "An unexpected error occurred.");
+    assert!(app.log().text().contains("variable max_tasks_per_user is"), "{}", app.log().text());
 }
 
 #[tokio::test]

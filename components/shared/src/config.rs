@@ -103,6 +103,12 @@ pub async fn api_docs() -> Result<bool, Error> {
     once(&SHOWN, async || Ok(get("api_docs").await? == "true")).await.copied()
 }
 
+/// How many tasks a user may have; `None`: as many as they like.
+pub async fn max_tasks_per_user() -> Result<Option<u32>, Error> {
+    static MOST: OnceLock<Option<u32>> = OnceLock::new();
+    once(&MOST, async || limit("max_tasks_per_user", &get("max_tasks_per_user").await?)).await.copied()
+}
+
 /// What the CloudEvents `source` starts with.
 pub async fn event_source() -> Result<&'static str, Error> {
     static SOURCE: OnceLock<String> = OnceLock::new();
@@ -161,9 +167,28 @@ fn milliseconds(name: &str, value: &str) -> Result<Duration, Error> {
     }
 }
 
+fn limit(name: &str, value: &str) -> Result<Option<u32>, Error> {
+    match value.trim().parse() {
+        Ok(0) => Ok(None),
+        Ok(limit) => Ok(Some(limit)),
+        Err(_) => Err(Error::Internal(format!(
+            "variable {name} is {value:?}: it needs a whole number, 0 for no limit"
+        ))),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_0_is_none() {
+        assert_eq!(limit("l", "0").unwrap(), None);
+        assert_eq!(limit("l", " 1000 ").unwrap(), Some(1000));
+        for bad in ["", "-1", "many", "1e3", "4294967296"] {
+            assert!(limit("l", bad).unwrap_err().to_string().contains("variable l is"), "{bad}");
+        }
+    }
 
     #[test]
     fn origins_are_a_list() {

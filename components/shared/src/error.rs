@@ -27,6 +27,9 @@ pub enum Error {
     /// The body is larger than [`crate::http::MAX_BODY_BYTES`].
     #[error("payload too large")]
     PayloadTooLarge,
+    /// The user has as many tasks as the installation allows.
+    #[error("the user has as many tasks as the variable max_tasks_per_user allows")]
+    TaskLimitReached,
     /// The database can't be reached.
     #[error("database unavailable: {0}")]
     DatabaseUnavailable(String),
@@ -85,6 +88,9 @@ impl Error {
             }
             Error::PayloadTooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE", "Request body exceeds 64 KiB")
+            }
+            Error::TaskLimitReached => {
+                (StatusCode::CONFLICT, "TASK_LIMIT_REACHED", "There are too many tasks. Delete some first.")
             }
             Error::DatabaseUnavailable(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -156,6 +162,7 @@ mod tests {
             Error::NotFound,
             Error::MethodNotAllowed,
             Error::PayloadTooLarge,
+            Error::TaskLimitReached,
             Error::DatabaseUnavailable("why".into()),
             Error::Internal("why".into()),
         ]

@@ -54,20 +54,27 @@ pub async fn find_task(user: Uuid, task: Uuid) -> Result<Task, Error> {
     }
 }
 
-/// Creates a task and records the change.
+/// Creates a task and records the change, unless the user has `most` tasks. Whoever creates several at once may get a few more:
+/// one for each instance.
 ///
-/// Errors: `USER_NOT_FOUND` where there is a `users` table and the user is not in it.
-pub async fn create_task(user: Uuid, new: &NewTask, trace: &Trace) -> Result<(Task, Delivery), Error> {
+/// Errors: `USER_NOT_FOUND` where there is a `users` table and the user is not in it; `TaskLimitReached`.
+pub async fn create_task(
+    user: Uuid,
+    new: &NewTask,
+    most: Option<u32>,
+    trace: &Trace,
+) -> Result<(Task, Delivery), Error> {
     let id = Uuid::new_v4();
     let mut parameters =
         vec![uuid(id), uuid(user), text(new.title.as_str()), optional(new.due_date.map(Timestamp::micros))];
     parameters.extend(trace_parameters(trace));
+    parameters.push(optional(most.map(i64::from)));
     let rows =
         mutate(user, include_str!("sql/create_task.sql"), parameters).await.map_err(|error| match error {
             Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
             error => error.into(),
         })?;
-    let mut row = only_row(rows)?;
+    let mut row = rows.into_iter().next().ok_or(Error::TaskLimitReached)?;
     let created_at = row.instant()?;
     let task = Task {
         id,

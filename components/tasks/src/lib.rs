@@ -1,5 +1,6 @@
 //! `/api/v1/tasks`: a user's tasks (GET), and a new one (POST).
 
+use shared::config;
 use shared::error::Error;
 use shared::http::{Call, Reply, serve};
 use shared::store;
@@ -31,6 +32,7 @@ async fn list(call: &Call) -> Result<Reply, Error> {
 async fn create(call: &mut Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     let new = NewTask::parse(&call.json().await?)?;
-    let (task, delivery) = store::create_task(user, &new, call.trace()).await?;
+    let most = config::max_tasks_per_user().await?;
+    let (task, delivery) = store::create_task(user, &new, most, call.trace()).await?;
     Ok(Reply::created(&task)?.then_deliver(delivery))
 }

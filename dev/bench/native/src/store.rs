@@ -37,6 +37,9 @@ pub(crate) async fn find_task(database: &Database, user: Uuid, task: Uuid) -> Re
     }
 }
 
+/// Of tasks of a user.
+const NO_LIMIT: Option<i64> = None;
+
 /// Creates a task and records the change.
 ///
 /// Errors: `USER_NOT_FOUND` where there is a `users` table and the user is not in it.
@@ -50,7 +53,7 @@ pub(crate) async fn create_task(
     let Trace { correlation_id, traceparent, tracestate } = trace;
     let (id, title, due_date) = (Uuid::new_v4(), new.title.as_str(), new.due_date.map(Timestamp::micros));
     let rows = database
-        .query(sql, &[&id, &user, &title, &due_date, correlation_id, traceparent, tracestate])
+        .query(sql, &[&id, &user, &title, &due_date, correlation_id, traceparent, tracestate, &NO_LIMIT])
         .await
         .map_err(creation_refused)?;
     let created_at = Columns::of(only(&rows)?).instant()?;
