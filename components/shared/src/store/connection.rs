@@ -28,6 +28,7 @@ thread_local! {
 }
 
 /// A kept connection, else one of Spin's pool.
+#[expect(clippy::disallowed_methods, reason = "the one place")]
 pub(super) async fn take() -> Result<Connection, Refusal> {
     if let Some(kept) = KEPT_ONES.with_borrow_mut(Vec::pop) {
         return Ok(kept.connection);
