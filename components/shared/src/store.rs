@@ -34,6 +34,9 @@ const UNAVAILABLE: [&str; 7] = ["57P01", "57P02", "57P03", "53300", "25006", "57
 /// gives a statement: that one ends it where it runs; this is for a server that says nothing.
 pub const LONGEST_STATEMENT: Duration = config::STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(1));
 
+/// How long a mutation may wait until others of its user are through in the same instance.
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
+
 /// The user's tasks, newest first; with `completed`, only those that are, or are not.
 pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
     let parameters = vec![uuid(user), optional(completed)];
@@ -280,22 +283,19 @@ impl From<Refusal> for Error {
 }
 
 async fn query(sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
-    limited(answer(sql, parameters)).await
-}
-
-/// The same for what changes tasks of the user's. The wait for its turn counts, too.
-async fn mutate(user: Uuid, sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
-    limited(async {
-        let _turn = turns::take(user).await;
-        answer(sql, parameters).await
-    })
-    .await
-}
-
-async fn limited(answer: impl Future<Output = Result<Vec<Row>, Refusal>>) -> Result<Vec<Row>, Refusal> {
-    // A connection goes with it: nobody may use one on which a statement is under way.
-    let answer = within(LONGEST_STATEMENT, answer).await;
+    let answer = within(LONGEST_STATEMENT, answer(sql, parameters)).await;
+    // The connection has gone with it: nobody may use one on which a statement is under way.
     answer.unwrap_or_else(|| Err(Unreachable(format!("no answer within {LONGEST_STATEMENT:?}"))))
+}
+
+/// The same for what changes tasks of the user's.
+async fn mutate(user: Uuid, sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
+    match within(LONGEST_WAIT, turns::take(user)).await {
+        Some(_turn) => query(sql, parameters).await,
+        None => {
+            Err(Unreachable(format!("the user's changes before this one took more than {LONGEST_WAIT:?}")))
+        }
+    }
 }
 
 async fn answer(sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {

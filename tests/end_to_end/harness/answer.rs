@@ -6,6 +6,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use crate::harness::openapi::{self, Sent};
+use crate::harness::secrets;
 
 pub(crate) const AUTHENTICATION: &str = "AUTHENTICATION_ERROR";
 pub(crate) const VALIDATION: &str = "VALIDATION_ERROR";
@@ -20,7 +21,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// Sends the request. Both it and its answer must be as docs/openapi.yaml says. Every answer must say its length,
+    /// Sends the request. Both it and its answer must be as docs/openapi.yaml says, and show no secret. Every answer must say its length,
     /// or a keep-alive client of Spin's waits 40 ms, because Spin leaves TCP_NODELAY off.
     pub(crate) async fn to(request: RequestBuilder) -> Self {
         let (client, request) = request.build_split();
@@ -33,6 +34,11 @@ impl Answer {
         let answer = Self { status, headers, body };
         let length = answer.body.len().to_string();
         assert_eq!(answer.header("content-length"), Some(length.as_str()), "content-length of {answer:?}");
+        secrets::assert_none_in(
+            &format!("{:?}\n{}", answer.headers, answer.text()),
+            secrets::of_answers(),
+            "an answer",
+        );
         openapi::document().check(&sent, &answer).unwrap_or_else(|difference| panic!("{difference}"));
         answer
     }

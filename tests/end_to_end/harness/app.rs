@@ -12,7 +12,7 @@ use crate::harness::collector::{Dapr, Heard};
 use crate::harness::database::Database;
 use crate::harness::log::Log;
 use crate::harness::proxy::Proxy;
-use crate::harness::{Setup, User, environment, turn};
+use crate::harness::{Setup, User, environment, secrets, turn};
 
 /// An origin that the shared app allows besides its own.
 pub(crate) const ALLOWED_ORIGIN: &str = "https://app.example.com";
@@ -45,7 +45,8 @@ impl App {
         proxy: Option<Proxy>,
         dapr: Option<Dapr>,
     ) -> Self {
-        Self { host: start_host(&launch), log: Log::new(&launch.log), launch, proxy, dapr, database }
+        let log = Log::new(&launch.log, secrets::of_log(&launch.variables));
+        Self { host: start_host(&launch), log, launch, proxy, dapr, database }
     }
 
     /// Kills the host as a crash would and starts it again on the same port.
@@ -118,9 +119,13 @@ impl App {
 }
 
 impl Drop for App {
-    /// What it has written must be documented.
+    /// What it has written must be documented, and show no secret.
     fn drop(&mut self) {
-        if !self.launch.panics && !std::thread::panicking() {
+        if std::thread::panicking() {
+            return;
+        }
+        self.log.assert_no_secrets();
+        if !self.launch.panics {
             self.log.assert_documented();
         }
     }
@@ -165,6 +170,7 @@ impl Drop for Shared {
     /// The app itself is never dropped.
     fn drop(&mut self) {
         if !std::thread::panicking() {
+            self.app.log.assert_no_secrets();
             self.app.log.assert_documented();
         }
     }

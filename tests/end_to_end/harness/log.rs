@@ -9,17 +9,20 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 use crate::harness::environment::{manifest, root};
+use crate::harness::secrets;
 
 /// The log file of a running app.
 pub(crate) struct Log {
     file: PathBuf,
+    secrets: Vec<String>,
     /// How many bytes have been found to be right.
     checked: AtomicUsize,
 }
 
 impl Log {
-    pub(crate) fn new(file: &Path) -> Self {
-        Self { file: file.to_owned(), checked: AtomicUsize::new(0) }
+    /// It must show none of the secrets.
+    pub(crate) fn new(file: &Path, secrets: Vec<String>) -> Self {
+        Self { file: file.to_owned(), secrets, checked: AtomicUsize::new(0) }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -44,6 +47,12 @@ impl Log {
         let mut entries = self.entries();
         entries.retain(|entry| entry["task_id"] == task && entry.get("error").is_some());
         entries
+    }
+
+    /// Nothing that the host and the components have written so far shows a secret.
+    #[track_caller]
+    pub(crate) fn assert_no_secrets(&self) {
+        secrets::assert_none_in(&self.text(), &self.secrets, &self.file.display().to_string());
     }
 
     /// Every line that a component has written since the last check is one of docs/schemas/log-line.v1.json.

@@ -20,6 +20,7 @@ pub(crate) mod otlp;
 pub(crate) mod proxy;
 pub(crate) mod publish;
 pub(crate) mod route;
+pub(crate) mod secrets;
 pub(crate) mod setup;
 pub(crate) mod stub;
 pub(crate) mod turn;
