@@ -3,7 +3,7 @@
 //! | what | modules |
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`], [`reference`] |
-//! | what holds on every route | [`authentication`], [`keys`], [`origin_and_cors`], [`errors`], [`correlation`] |
+//! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`errors`], [`correlation`] |
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
@@ -25,7 +25,11 @@ mod bulk;
 #[cfg(test)]
 mod complete;
 #[cfg(test)]
+mod cookies;
+#[cfg(test)]
 mod correlation;
+#[cfg(test)]
+mod cors;
 #[cfg(test)]
 mod database_faults;
 #[cfg(test)]
@@ -64,8 +68,6 @@ mod metrics;
 mod migrations_job;
 #[cfg(test)]
 mod openapi;
-#[cfg(test)]
-mod origin_and_cors;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use spin_sdk::http::body::IncomingBodyExt;
@@ -201,9 +201,16 @@ impl Call {
         Err(Error::NOT_AUTHENTICATED)
     }
 
+    /// A browser says where a mutation comes from, in `Origin`, and old ones in `Referer`. Who says neither is no browser.
     fn may_use_cookie(&self, allowed: &[String]) -> bool {
-        let Some(origin) = self.head.headers.get(header::ORIGIN) else { return true };
-        origin.to_str().is_ok_and(|origin| is_allowed(origin, allowed) || self.is_own(origin))
+        let may = |origin: &str| is_allowed(origin, allowed) || self.is_own(origin);
+        let headers = &self.head.headers;
+        let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
+        if origins.peek().is_some() {
+            return origins.all(|origin| origin.to_str().is_ok_and(may));
+        }
+        let mut referers = headers.get_all(header::REFERER).iter();
+        referers.all(|referer| referer.to_str().ok().and_then(origin_of).is_some_and(|origin| may(&origin)))
     }
 
     fn is_own(&self, origin: &str) -> bool {
@@ -367,6 +374,12 @@ fn route(path: &str) -> String {
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The origin of the page at this address (RFC 6454 §4).
+fn origin_of(address: &str) -> Option<String> {
+    let address: Uri = address.parse().ok()?;
+    Some(format!("{}://{}", address.scheme_str()?, address.authority()?))
 }
 
 fn is_allowed(origin: &str, allowed: &[String]) -> bool {
