@@ -53,6 +53,7 @@ fn like_own(app: &App) -> Vec<String> {
         format!("http://127.0.0.1:{port}@evil.example.net"),
         format!("http://evil.example.net/127.0.0.1:{port}"),
         format!("127.0.0.1:{port}"),
+        format!("ftp://127.0.0.1:{port}"),
     ]
 }
 

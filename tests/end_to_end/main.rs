@@ -3,7 +3,7 @@
 //! | what | modules |
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`], [`reference`] |
-//! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`errors`], [`correlation`] |
+//! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`isolation`], [`errors`], [`correlation`] |
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
@@ -52,6 +52,8 @@ mod generated_client;
 mod harness;
 #[cfg(test)]
 mod health;
+#[cfg(test)]
+mod isolation;
 #[cfg(test)]
 mod kafka;
 #[cfg(test)]

@@ -213,11 +213,16 @@ impl Call {
         referers.all(|referer| referer.to_str().ok().and_then(origin_of).is_some_and(|origin| may(&origin)))
     }
 
+    /// Whether a page is of the host that the request is for. By which of the two schemes it came is not known behind a gateway.
     fn is_own(&self, origin: &str) -> bool {
         let host = self.head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = self.head.uri.authority().map(|authority| authority.as_str()).or(host);
         let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
-        let default_port = if scheme == "https" { ":443" } else { ":80" };
+        let default_port = match scheme {
+            "https" => ":443",
+            "http" => ":80",
+            _ => return false,
+        };
         authority.eq_ignore_ascii_case(host.strip_suffix(default_port).unwrap_or(host))
     }
 
