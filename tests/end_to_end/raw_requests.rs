@@ -25,6 +25,8 @@ struct Case {
     sent: Vec<u8>,
     then: Then,
     expected: &'static str,
+    /// What the last answer says, among other things.
+    says: &'static str,
     deadline: Duration,
 }
 
@@ -32,7 +34,14 @@ struct Case {
 /// without the empty line, `<health>` for a good last one, `<smuggled>` for one that must not be read as one, `<auth>` for the header with
 /// the token, `<host>` for the app's address, `<id>` and `<ID>` for that of a task that the user has.
 fn case(name: &str, sent: impl Into<Vec<u8>>, expected: &'static str) -> Case {
-    Case { name: name.to_owned(), sent: sent.into(), then: Then::Wait, expected, deadline: DEADLINE }
+    Case {
+        name: name.to_owned(),
+        sent: sent.into(),
+        then: Then::Wait,
+        expected,
+        says: "",
+        deadline: DEADLINE,
+    }
 }
 
 /// Sends them all at once, each for a user of its own.
@@ -61,7 +70,7 @@ impl Case {
         let outcome = received.outcome();
         let created = received.answers.iter().filter(|answer| answer.status == 201).count();
         let wrong = if self.expected.split('|').any(|expected| expected == outcome) {
-            received.answers.iter().find_map(|answer| self.unlike_the_contract(answer))
+            self.unlike_the_contract(&received.answers)
         } else {
             Some(format!("{outcome} instead of {}", self.expected))
         };
@@ -94,8 +103,16 @@ impl Case {
         texts.iter().fold(self.sent.clone(), |sent, (name, text)| replaced(&sent, name, text))
     }
 
+    fn unlike_the_contract(&self, answers: &[Answer]) -> Option<String> {
+        let last = answers.last().map(Answer::text).unwrap_or_default();
+        if !last.contains(self.says) {
+            return Some(format!("{last} does not say {}", self.says));
+        }
+        answers.iter().find_map(|answer| self.unlike_the_document(answer))
+    }
+
     /// What a component answers has the contract's form; what the host answers says nothing.
-    fn unlike_the_contract(&self, answer: &Answer) -> Option<String> {
+    fn unlike_the_document(&self, answer: &Answer) -> Option<String> {
         if answer.header("x-correlation-id").is_none() {
             return (!answer.body.is_empty()).then(|| format!("the host says {}", answer.text()));
         }
@@ -108,7 +125,7 @@ impl Case {
         let (method, target) = words.split_once(' ')?;
         let path = target.split([' ', '?']).next()?;
         let sent = Sent { method: method.to_owned(), path: path.to_owned(), ..Sent::default() };
-        // What the documents says of a good answer needs the body of the request.
+        // What the document says of a good answer needs the body of the request.
         if answer.status >= 400 { document().check(&sent, answer).err() } else { None }
     }
 }
@@ -119,7 +136,8 @@ async fn left_behind(app: &App, user: &User, expected: usize) -> Option<String> 
     if tasks.len() != expected || tasks.iter().any(|task| task["title"] == "Smuggled") {
         return Some(format!("{expected} tasks expected, there are {tasks:?}"));
     }
-    let events = app.heard(user).await.on("task-events").len();
+    let heard = app.heard(user).await;
+    let events = heard.events.iter().filter(|event| event.kind == "task.created").count();
     (events != expected).then(|| format!("{expected} events expected, there were {events}"))
 }
 

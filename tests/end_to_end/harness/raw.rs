@@ -47,7 +47,7 @@ pub(crate) enum Then {
     Wait,
     /// The client says that it sends no more.
     End,
-    /// One more byte every second.
+    /// A zero more every second.
     Drip,
 }
 
@@ -89,7 +89,7 @@ async fn drip(writer: &mut (impl AsyncWriteExt + Unpin)) {
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     loop {
         seconds.tick().await;
-        if writer.write_all(b" ").await.is_err() {
+        if writer.write_all(b"0").await.is_err() {
             return;
         }
     }

@@ -9,7 +9,8 @@ use crate::raw_requests::{Case, case, check};
 const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 fn late(name: &str, sent: impl Into<Vec<u8>>, then: Then) -> Case {
-    Case { then, deadline: BODY_TIMEOUT + DEADLINE, ..case(name, sent, "400") }
+    let says = "[{\"field\":\"body\",\"message\":\"Body did not arrive in time\"}]";
+    Case { then, says, deadline: BODY_TIMEOUT + DEADLINE, ..case(name, sent, "400") }
 }
 
 #[tokio::test]

@@ -20,11 +20,11 @@ async fn a_path_is_a_route_or_none() {
         get("/api/v1/tasks/<id>/", "200"),
         // Spin's router drops slashes at both ends of a path, however many.
         get("/api/v1/tasks//", "200"),
-        get("//api/v1/tasks", "200|400|404"),
-        get("//api/v1/tasks/<id>", "400|404"),
+        get("//api/v1/tasks", "200"),
+        get("//api/v1/tasks/<id>", "400"),
         get("/api//v1/tasks", "404"),
         get("/api/v1//tasks", "404"),
-        get("/api/v1/tasks//<id>", "400|404"),
+        get("/api/v1/tasks//<id>", "404"),
         get("/API/v1/tasks", "404"),
         get("/api/v1/tasks;a=b", "404"),
         get("/api/v1/tasks.", "404"),
@@ -44,12 +44,12 @@ async fn a_path_is_a_route_or_none() {
         get("/api/v1/tasks/<id>%2Fcomplete", "400"),
         get("/api/v1/tasks/<id>/%63omplete", "404"),
         get("/api/v1/tasks/<id>/complete/..", "404"),
-        get("/api\\v1\\tasks", "400|404"),
+        get("/api\\v1\\tasks", "404"),
         get("/api/v1/tasks/\0", "400"),
         get("/api/v1/tasks/a b", "400"),
         get(b"/api/v1/tasks/\xff", "400"),
         get("/api/v1/tasks/ä", "400"),
-        get("/api/v1/tasks#fragment", "200|400"),
+        get("/api/v1/tasks#fragment", "200"),
         get("api/v1/tasks", "400"),
         get("", "400"),
     ])
@@ -71,7 +71,7 @@ async fn a_query_is_what_it_says_to_the_letter() {
         get("/api/v1/tasks??&&==", "200"),
         get(b"/api/v1/tasks?completed=\xff", "400"),
         get(b"/api/v1/tasks?unknown=\xff", "400"),
-        get("/api/v1/tasks?unknown=ä", "200|400"),
+        get("/api/v1/tasks?unknown=ä", "200"),
     ])
     .await;
 }
@@ -82,7 +82,7 @@ async fn a_first_line_is_one_of_http_1() {
         first_line("BREW /api/v1/tasks HTTP/1.1", "405"),
         first_line("get /api/v1/tasks HTTP/1.1", "405"),
         first_line("TRACE /api/v1/tasks HTTP/1.1", "405"),
-        first_line("CONNECT /api/v1/tasks HTTP/1.1", "400|404|405"),
+        first_line("CONNECT /api/v1/tasks HTTP/1.1", "405"),
         first_line("CONNECT <host> HTTP/1.1", "404"),
         first_line("OPTIONS * HTTP/1.1", "404"),
         first_line("GET * HTTP/1.1", "404"),
