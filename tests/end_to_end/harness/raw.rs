@@ -51,21 +51,17 @@ pub(crate) enum Then {
     Drip,
 }
 
-/// Sends the parts one after the other, and reads until the app closes the connection. `None` when it has not within `deadline`.
+/// Sends the bytes, and reads until the app closes the connection. `None` when it has not within `deadline`.
 pub(crate) async fn exchange(
     address: &str,
-    parts: &[Vec<u8>],
+    bytes: &[u8],
     then: Then,
     deadline: Duration,
 ) -> Option<Received> {
     let (mut reader, mut writer) = TcpStream::connect(address).await.unwrap().into_split();
     // An app that has seen enough closes the connection: the rest can't be sent then.
     let send = async move {
-        for part in parts {
-            if writer.write_all(part).await.is_err() {
-                break;
-            }
-        }
+        _ = writer.write_all(bytes).await;
         match then {
             Then::Wait => (),
             Then::End => drop(writer.shutdown().await),

@@ -105,7 +105,7 @@ async fn of_a_key_that_is_there_twice_the_last_counts() {
         user.token,
         body.len()
     );
-    let received = exchange(&app.address(), &[sent.into()], Then::Wait, DEADLINE).await.expect("an answer");
+    let received = exchange(&app.address(), sent.as_bytes(), Then::Wait, DEADLINE).await.expect("an answer");
     assert_eq!(received.answers[0].task(201)["title"], json!("C"));
     assert_eq!(user.list().await[0]["title"], json!("C"));
 }

@@ -6,7 +6,7 @@ use crate::harness::raw::{DEADLINE, Then};
 use crate::raw_requests::{Case, case, check};
 
 /// How long a body may take (components/shared/src/http.rs).
-const BODY_TIMEOUT: Duration = Duration::from_secs(8);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 fn late(name: &str, sent: impl Into<Vec<u8>>, then: Then) -> Case {
     let says = "[{\"field\":\"body\",\"message\":\"Body did not arrive in time\"}]";
