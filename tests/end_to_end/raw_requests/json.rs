@@ -99,12 +99,10 @@ async fn of_a_key_that_is_there_twice_the_last_counts() {
     let app = shared();
     let user = app.user();
     let body = "{\"title\":\"A\",\"title\":\"B\",\"t\\u0069tle\":\"C\"}";
-    let sent = format!(
-        "POST /api/v1/tasks HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        app.address(),
-        user.token,
-        body.len()
-    );
+    let head =
+        format!("Host: {}\r\nAuthorization: Bearer {}\r\nConnection: close", app.address(), user.token);
+    let length = body.len();
+    let sent = format!("POST /api/v1/tasks HTTP/1.1\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}");
     let received = exchange(&app.address(), sent.as_bytes(), Then::Wait, DEADLINE).await.expect("an answer");
     assert_eq!(received.answers[0].task(201)["title"], json!("C"));
     assert_eq!(user.list().await[0]["title"], json!("C"));
