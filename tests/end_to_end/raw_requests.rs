@@ -51,21 +51,31 @@ fn case(name: &str, sent: impl Into<Vec<u8>>, expected: &'static str) -> Case {
 /// Sends them all at once, each for a user of its own.
 async fn check(cases: Vec<Case>) {
     let app = shared();
-    let results = join_all(cases.iter().map(|case| case.run(&app))).await;
-    let wrong: Vec<_> =
-        cases.iter().zip(results).filter_map(|(case, result)| Some((&case.name, result.err()?))).collect();
+    let users = app.users(cases.len());
+    let results = join_all(cases.iter().zip(&users).map(|(case, user)| case.run(&app, user))).await;
+    let mut wrong = Vec::new();
+    let mut changed_nothing = Vec::new();
+    for ((case, user), result) in cases.iter().zip(users).zip(results) {
+        match result {
+            Ok(0) => changed_nothing.push(user.id.to_string()),
+            Ok(_) => (),
+            Err(what) => wrong.push(format!("{}: {what}", case.name)),
+        }
+    }
     assert!(wrong.is_empty(), "{} of {}: {wrong:#?}", wrong.len(), cases.len());
+    let sql = "SELECT count(*) FROM user_streams WHERE user_id::text = ANY($1)";
+    let streams: i64 = app.database.client().await.query_one(sql, &[&changed_nothing]).await.unwrap().get(0);
+    assert_eq!(streams, 0, "users who have changed something after all");
     assert!(!app.log().text().contains("ended with all its requests"), "an instance ended");
     app.user().create("The app still answers").await;
 }
 
 impl Case {
-    /// Errors: what was wrong.
-    async fn run(&self, app: &App) -> Result<(), String> {
-        let user = app.user();
+    /// How many tasks the user has then. Errors: what was wrong.
+    async fn run(&self, app: &App, user: &User) -> Result<usize, String> {
         let has_task = self.mentions("<id>") || self.mentions("<ID>");
         let id = if has_task { user.new_task_id().await } else { String::new() };
-        let sent = self.filled(app, &user, &id);
+        let sent = self.filled(app, user, &id);
         let received = exchange(&app.address(), &sent, self.then, self.deadline).await.ok_or("hangs")?;
         let outcome = received.outcome();
         if !self.is_expected(&outcome) {
@@ -77,7 +87,8 @@ impl Case {
         }
         received.answers.iter().try_for_each(|answer| self.check_form(answer))?;
         let created = received.answers.iter().filter(|answer| answer.status == 201).count();
-        check_tasks(app, &user, created + usize::from(has_task)).await
+        let tasks = created + usize::from(has_task);
+        check_tasks(app, user, tasks).await.map(|()| tasks)
     }
 
     fn is_expected(&self, outcome: &str) -> bool {
@@ -146,6 +157,9 @@ async fn check_tasks(app: &App, user: &User, expected: usize) -> Result<(), Stri
     let tasks = user.list().await;
     if tasks.len() != expected {
         return Err(format!("{expected} tasks expected, there are {tasks:?}"));
+    }
+    if expected == 0 {
+        return Ok(());
     }
     let heard = app.heard(user).await;
     let events = heard.events.iter().filter(|event| event.kind == "task.created").count();

@@ -9,7 +9,7 @@ use crate::harness::raw::DEADLINE;
 use crate::raw_requests::late::BODY_TIMEOUT;
 use crate::raw_requests::{ANY, Case, case, check};
 
-const CASES: usize = 250;
+const CASES: usize = 200;
 
 const HEAD: &str =
     "POST /api/v1/tasks HTTP/1.1\r\nHost: <host>\r\n<auth>\r\nContent-Type: application/json\r\n";
