@@ -8,6 +8,7 @@
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what is too much | [`abuse`] |
+//! | what no library would send | [`raw_requests`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
 //! | the commands | [`tail`], [`bad_environments`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
@@ -76,6 +77,8 @@ mod outbox;
 mod panics;
 #[cfg(test)]
 mod publishing;
+#[cfg(test)]
+mod raw_requests;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]

@@ -17,12 +17,18 @@ use uuid::Uuid;
 use crate::auth::{self, Token};
 use crate::config;
 use crate::error::Error;
+use crate::limit::within;
 use crate::log::{self, Level};
 use crate::outbox::{self, Delivery};
 use crate::trace::{CORRELATION_HEADER, Trace};
 
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// How long a body may take to arrive, as a whole: no host bounds it, and an instance answers 16 requests at a time, so that
+/// bodies that never come would keep the room of requests that do. 64 KiB need less on any line, and a caller's own limit
+/// is rarely below 10 s.
+const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What every body is, unless said otherwise.
 const JSON: &str = "application/json";
@@ -250,7 +256,8 @@ impl Call {
             return Err(Error::invalid("body", "Content-Type must be application/json"));
         }
         let body = self.body.take().ok_or_else(|| Error::Internal("the body was read twice".into()))?;
-        let bytes = read_body(body, MAX_BODY_BYTES).await?;
+        let bytes = within(BODY_TIMEOUT, read_body(body, MAX_BODY_BYTES)).await;
+        let bytes = bytes.ok_or(Error::invalid("body", "Body did not arrive in time"))??;
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(_) => Err(Error::invalid("body", "Body must be a JSON object")),

@@ -1,15 +1,42 @@
-//! What a component is told of its request: the headers that Spin adds, and the one it takes away.
+//! What a component is told of its request: whom it was for, the headers that Spin adds, and the one it takes away.
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderName, HeaderValue, Uri, header};
 
 use crate::router::Match;
 
-/// Makes the request's URI absolute, drops `connection`, and adds Spin's own headers.
+/// How Spin names components to each other.
+const OF_COMPONENTS: &str = "spin.internal";
+
+/// Makes the request's URI absolute. An error, such as two hosts that differ, closes the connection.
+pub(crate) fn make_absolute(request: &mut Parts) -> Result<()> {
+    if request.headers.get(header::HOST).is_some_and(is_component) {
+        request.headers.remove(header::HOST);
+    }
+    let host = request.headers.get(header::HOST).map(|host| {
+        let host = host.to_str().context("the host header is not text")?;
+        host.parse::<Authority>().context("the host header is not a host")
+    });
+    let authority = match (host.transpose()?, request.uri.authority()) {
+        (Some(host), Some(authority)) => {
+            ensure!(host == *authority, "the host header differs from the target");
+            host
+        }
+        (Some(host), None) => host,
+        (None, authority) => authority.context("the request has no host header")?.clone(),
+    };
+    let mut parts = std::mem::take(&mut request.uri).into_parts();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    request.uri = Uri::from_parts(parts)?;
+    Ok(())
+}
+
+/// Drops `connection`, and adds Spin's own headers. A header that is not UTF-8 is an error, which Spin answers with 500.
 ///
 /// They are added after what the client sent, also where the client sent the same names: whoever reads the first value of
 /// `spin-client-addr` reads the client's. That is how Spin does it, and a component must not rely on them here either.
@@ -18,7 +45,6 @@ pub(crate) fn prepare(request: &mut Parts, matched: &Match<'_>, client: SocketAd
     for (name, value) in &request.headers {
         std::str::from_utf8(value.as_bytes()).with_context(|| format!("header {name} is not UTF-8"))?;
     }
-    make_absolute(request)?;
     for (name, value) in spin_headers(&request.uri, matched, client) {
         let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) else {
             continue;
@@ -28,16 +54,11 @@ pub(crate) fn prepare(request: &mut Parts, matched: &Match<'_>, client: SocketAd
     Ok(())
 }
 
-fn make_absolute(request: &mut Parts) -> Result<()> {
-    let host = match request.headers.get(header::HOST) {
-        Some(host) => host.to_str().context("the host header is not text")?.parse::<Authority>()?,
-        None => request.uri.authority().context("the request has no host header")?.clone(),
-    };
-    let mut parts = std::mem::take(&mut request.uri).into_parts();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(host);
-    request.uri = Uri::from_parts(parts)?;
-    Ok(())
+/// Whether a host is a component's, with or without a port.
+fn is_component(host: &HeaderValue) -> bool {
+    let host = host.to_str().unwrap_or_default();
+    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
+    host.split_once('.').is_some_and(|(_, domain)| domain == OF_COMPONENTS)
 }
 
 fn spin_headers(uri: &Uri, matched: &Match<'_>, client: SocketAddr) -> Vec<(String, String)> {
@@ -67,6 +88,7 @@ mod tests {
         let router = Router::new(&[Route { pattern: pattern.into(), component: "c".into() }]).unwrap();
         let (mut parts, ()) = request.body(()).unwrap().into_parts();
         let path = parts.uri.path().to_owned();
+        make_absolute(&mut parts).unwrap();
         prepare(&mut parts, &router.find(&path).unwrap(), "127.0.0.1:9".parse().unwrap()).unwrap();
         parts
     }
@@ -104,10 +126,31 @@ mod tests {
         assert_eq!(values(&parts, "spin-client-addr"), ["forged", "127.0.0.1:9"]);
     }
 
+    fn is_refused(target: &str, host: Option<&[u8]>) -> bool {
+        let mut request = http::Request::get(target);
+        if let Some(host) = host {
+            request = request.header("host", host);
+        }
+        make_absolute(&mut request.body(()).unwrap().into_parts().0).is_err()
+    }
+
     #[test]
-    fn a_request_without_a_host_is_refused() {
+    fn a_request_is_for_one_host() {
+        assert!(is_refused("/a", None));
+        assert!(is_refused("/a", Some(b"")));
+        assert!(is_refused("/a", Some(b"\xff")));
+        assert!(is_refused("/a", Some(b"a.spin.internal:80")));
+        assert!(is_refused("http://a/a", Some(b"b")));
+        assert!(!is_refused("/a", Some(b"a")));
+        assert!(!is_refused("http://a/a", Some(b"a")));
+        assert!(!is_refused("http://a/a", None));
+    }
+
+    #[test]
+    fn a_header_that_is_not_utf_8_is_refused() {
         let router = Router::new(&[Route { pattern: "/a".into(), component: "c".into() }]).unwrap();
-        let (mut parts, ()) = http::Request::get("/a").body(()).unwrap().into_parts();
+        let request = http::Request::get("/a").header("x-a", b"\xff".as_slice());
+        let mut parts = request.body(()).unwrap().into_parts().0;
         prepare(&mut parts, &router.find("/a").unwrap(), "127.0.0.1:9".parse().unwrap()).unwrap_err();
     }
 }

@@ -68,7 +68,7 @@ async fn connection(stream: TcpStream, client: SocketAddr, application: Arc<Appl
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// Fails for a request without a host, which closes the connection.
+/// Fails for a request that is not for one host, which closes the connection.
 async fn answer(
     request: Request<Incoming>,
     client: SocketAddr,
@@ -83,14 +83,20 @@ async fn answer(
     };
     let (mut parts, body) = request.into_parts();
     telemetry::matched(&parts.method, &matched.route.pattern);
-    headers::prepare(&mut parts, &matched, client)?;
+    headers::make_absolute(&mut parts)?;
+    let component = &matched.route.component;
+    if let Err(error) = headers::prepare(&mut parts, &matched, client) {
+        return Ok(failed(component, &format!("{error:#}")));
+    }
     let body = body.map_err(wasmtime_wasi_http::Error::from).boxed_unsync();
-    let span = telemetry::component(&matched.route.component);
+    let span = telemetry::component(component);
     let answer = handler.handle((), Request::from_parts(parts, body)).instrument(span).await;
-    Ok(answer.unwrap_or_else(|error| {
-        log::say(&format!("A request to {} failed: {}", matched.route.component, one_line(&error)));
-        empty(StatusCode::INTERNAL_SERVER_ERROR)
-    }))
+    Ok(answer.unwrap_or_else(|error| failed(component, &one_line(&error))))
+}
+
+fn failed(component: &str, error: &str) -> Response<WasiBody> {
+    log::say(&format!("A request to {component} failed: {error}"));
+    empty(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn text(text: &'static str) -> Response<WasiBody> {

@@ -19,6 +19,7 @@ pub(crate) mod openapi;
 pub(crate) mod otlp;
 pub(crate) mod proxy;
 pub(crate) mod publish;
+pub(crate) mod raw;
 pub(crate) mod route;
 pub(crate) mod secrets;
 pub(crate) mod setup;
