@@ -2,6 +2,7 @@
 //! first is in `steps`.
 
 mod app_variables;
+mod audit;
 mod bench;
 mod cache;
 mod chaos;
@@ -46,6 +47,8 @@ enum Command {
     Docs,
     /// Check the manifests for Kubernetes, without a cluster
     Manifests(manifests::Options),
+    /// Check what the project is built from: licences, sources, advisories, lock files
+    Audit(audit::Options),
     /// Break the real parts under load and check that no event is lost or out of order
     Chaos(chaos::Options),
     /// Measure speed and cost on the real parts
@@ -75,6 +78,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&options),
         Command::Docs => docs::run(),
         Command::Manifests(options) => manifests::run(&options),
+        Command::Audit(options) => audit::run(&options),
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Token(options) => token::run(&options),

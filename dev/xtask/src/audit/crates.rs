@@ -1,0 +1,128 @@
+//! The crates, by cargo-deny. What they may be is in deny.toml.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use stack::Launch;
+
+use super::{Outcome, output, text};
+use crate::cache;
+use crate::progress::Progress;
+use crate::project::Project;
+
+const VERSION: &str = "0.20.2";
+const SETTINGS: &str = "deny.toml";
+
+/// Where cargo-deny takes the advisories from.
+const DATABASE: &str = "https://github.com/RustSec/advisory-db";
+
+/// Our workspaces.
+const MANIFESTS: [&str; 1] = ["Cargo.toml"];
+
+pub(super) fn check(
+    project: &Project,
+    progress: &Arc<Progress>,
+    advisories: Option<&Path>,
+) -> Result<Vec<Outcome>> {
+    let deny = Deny { program: install(project, progress)?, project };
+    progress.step("crates checked", || {
+        let mut outcomes = Vec::new();
+        for manifest in MANIFESTS {
+            outcomes.push(deny.check(manifest, &["bans", "licenses", "sources"])?);
+        }
+        outcomes.extend(deny.check_advisories(advisories)?);
+        Ok(outcomes)
+    })
+}
+
+/// Built once, and kept outside the clone.
+fn install(project: &Project, progress: &Arc<Progress>) -> Result<PathBuf> {
+    const STEP: &str = "cargo-deny built";
+    let directory = cache::entry(&format!("cargo-deny-{VERSION}"), &[], |directory| {
+        let install = Launch::new("cargo install cargo-deny", "cargo")
+            .args(["install", "--locked", "--no-track", "--version", VERSION, "--root"])
+            .arg(directory)
+            .arg("cargo-deny")
+            // Where it runs once in a while, how fast it is matters less than how long it takes to build.
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
+            .current_dir(directory)
+            .log(project.fresh_log("cargo-deny.log"))
+            .on_line(progress.follow(STEP));
+        progress.step(STEP, || install.run())
+    })?;
+    Ok(directory.join("bin/cargo-deny"))
+}
+
+struct Deny<'a> {
+    program: PathBuf,
+    project: &'a Project,
+}
+
+impl Deny<'_> {
+    fn command(&self, manifest: &str) -> Command {
+        let mut command = Command::new(&self.program);
+        command.current_dir(self.project.path("")).args(["--color", "never", "--locked"]);
+        command.arg("--manifest-path").arg(self.project.path(manifest));
+        command.arg("--config").arg(self.project.path(SETTINGS));
+        command
+    }
+
+    fn check(&self, manifest: &str, what: &[&str]) -> Result<Outcome> {
+        let mut command = self.command(manifest);
+        command.args(["check", "--hide-inclusion-graph"]).args(what);
+        let output = output(&mut command)?;
+        let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+        Ok(match output.status.success() {
+            true => Outcome::Good(format!("{manifest}: {} of the crates, by {SETTINGS}", what.join(", "))),
+            false => Outcome::Bad(format!("{manifest}: {} of the crates\n{said}", what.join(", "))),
+        })
+    }
+
+    fn check_advisories(&self, clone: Option<&Path>) -> Result<Vec<Outcome>> {
+        let mut fetch = self.command("Cargo.toml");
+        fetch.args(["fetch", "db"]);
+        if let Some(clone) = clone {
+            let clone = clone.canonicalize().with_context(|| format!("find {}", clone.display()))?;
+            // cargo-deny takes no directory, but git does.
+            let key = format!("url.file://{}.insteadOf", clone.display());
+            fetch
+                .env("GIT_CONFIG_COUNT", "1")
+                .env("GIT_CONFIG_KEY_0", key)
+                .env("GIT_CONFIG_VALUE_0", DATABASE);
+        }
+        let fetched = output(&mut fetch)?;
+        if !fetched.status.success() {
+            return Ok(vec![why_not_fetched(&text(&fetched.stderr))]);
+        }
+        MANIFESTS.iter().map(|manifest| self.check(manifest, &["advisories"])).collect()
+    }
+}
+
+/// The network's fault is nobody's here.
+fn why_not_fetched(said: &str) -> Outcome {
+    if !said.contains("failed to fetch advisory database") {
+        return Outcome::Bad(format!("cargo-deny can't fetch the advisories:\n{said}"));
+    }
+    let reason = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    Outcome::NotChecked(format!(
+        "advisories about crates: RustSec's database can't be fetched ({reason}); --advisory-db takes a clone of it"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_that_cant_be_fetched_is_not_wrong_and_settings_that_are_none_are() {
+        let offline = "[ERROR] failed to fetch advisory database X with cli\nfatal: no such host\n";
+        assert!(
+            matches!(why_not_fetched(offline), Outcome::NotChecked(why) if why.contains("(fatal: no such host)"))
+        );
+        assert!(matches!(why_not_fetched("error: deny.toml is none"), Outcome::Bad(_)));
+    }
+}
