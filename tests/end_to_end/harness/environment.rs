@@ -41,6 +41,11 @@ pub(crate) fn observability() -> PathBuf {
     required("TASKCAST_TEST_OBSERVABILITY").into()
 }
 
+/// The interpreter that has the packages of tests/python/requirements.txt.
+pub(crate) fn python() -> PathBuf {
+    required("TASKCAST_TEST_PYTHON").into()
+}
+
 /// What serves the components: `embedded:<path>` or `spin:<path>`.
 pub(crate) fn host() -> Host {
     let text = required("TASKCAST_TEST_HOST");
