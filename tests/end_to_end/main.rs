@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`], [`reference`] |
 //! | what holds on every route | [`authentication`], [`keys`], [`origin_and_cors`], [`errors`], [`correlation`] |
-//! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
+//! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`], [`schemathesis`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
@@ -77,6 +77,8 @@ mod relay;
 mod routes;
 #[cfg(test)]
 mod schemas;
+#[cfg(test)]
+mod schemathesis;
 #[cfg(test)]
 mod sidecar_faults;
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod chaos;
 mod docs;
 mod event_lines;
 mod event_log;
+mod fuzz;
 mod instructions;
 mod local;
 mod manifests;
@@ -46,6 +47,9 @@ enum Command {
     Docs,
     /// Check the manifests for Kubernetes, without a cluster
     Manifests(manifests::Options),
+    /// Send what nobody would, in great numbers
+    #[command(subcommand)]
+    Fuzz(fuzz::Target),
     /// Break the real parts under load and check that no event is lost or out of order
     Chaos(chaos::Options),
     /// Measure speed and cost on the real parts
@@ -75,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(options) => test::run(&options),
         Command::Docs => docs::run(),
         Command::Manifests(options) => manifests::run(&options),
+        Command::Fuzz(target) => fuzz::run(&target),
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Token(options) => token::run(&options),
