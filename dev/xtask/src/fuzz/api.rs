@@ -12,7 +12,7 @@ use crate::test::parts;
 
 /// The arguments of `cargo xtask fuzz api`.
 #[derive(clap::Args)]
-#[command(after_help = "With two cores, 12000 cases take some five minutes.")]
+#[command(after_help = "With two cores, 12000 cases take four to five minutes.")]
 pub(crate) struct Options {
     /// How many cases there are at least
     #[arg(long, default_value_t = 12_000, value_parser = clap::value_parser!(u64).range(1..))]
