@@ -1,4 +1,4 @@
-//! `cargo xtask up` where something is wrong: one line that says what to do, and an exit code that is not 0.
+//! `cargo xtask` where something is wrong: one line that says what to do, and an exit code that is not 0.
 
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
@@ -81,6 +81,23 @@ fn without_go_the_way_out_is_said() {
     let mut command = up();
     command.env("PATH", path_without_go()).env("TASKCAST_CACHE", cache).env("DATABASE_URL", admin_url());
     assert_says(&advice(&mut command), &["Go", "--no-dapr"]);
+}
+
+#[test]
+fn without_a_python_that_fits_the_way_out_is_said() {
+    let none = "exit 127";
+    let too_old = "echo 3.10.13";
+    let without_venv = "echo \"ModuleNotFoundError: No module named 'ensurepip'\" >&2; exit 1";
+    for python in [none, too_old, without_venv] {
+        let path = directory("path");
+        script(&path.join("python3"), &format!("#!/bin/sh\n{python}\n"));
+        let mut command = Checkout::new().xtask();
+        command.args(["fuzz", "api"]).env("PATH", path);
+        assert_says(
+            &advice(&mut command),
+            &["Python 3.11 or newer", "venv", "https://www.python.org", "apt-get"],
+        );
+    }
 }
 
 /// A PATH with what the steps before Go need, and a cargo that builds for ever.

@@ -1,5 +1,5 @@
-//! Keys: several at once, so that one can follow another, and a JWK Set; with tokens that another library has made
-//! (tests/node/keys.mjs).
+//! Keys: several at once, so that one can follow another, and a JWK Set; with tokens that two other libraries have made
+//! (tests/node/keys.mjs, tests/python/keys.py).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,12 +8,20 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::answer::{AUTHENTICATION, Answer};
+use crate::harness::program::Ended;
 use crate::harness::user::SECRET;
-use crate::harness::{Own, Route, Setup, User, node};
+use crate::harness::{Own, Route, Setup, User, node, python};
 
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "taskcast";
 const TASKS: &str = "/api/v1/tasks";
+
+/// Libraries that are not ours.
+#[derive(Clone, Copy, Debug)]
+enum Maker {
+    Jose,
+    PyJwt,
+}
 
 struct Made {
     jwks: Value,
@@ -21,13 +29,20 @@ struct Made {
     bad: BTreeMap<String, String>,
 }
 
-/// Keys, and tokens for this user.
-fn make(user: &User) -> Made {
-    let wanted = json!({"subject": user.id, "issuer": ISSUER, "audience": AUDIENCE});
-    let printed = node::succeed(&node::file(""), &node::file("keys.mjs"), [wanted.to_string()]);
-    let made: Value = serde_json::from_str(&printed).unwrap();
-    let tokens = |of: &str| serde_json::from_value(made[of].clone()).unwrap();
-    Made { jwks: made["jwks"].clone(), good: tokens("good"), bad: tokens("bad") }
+impl Maker {
+    const ALL: [Self; 2] = [Self::Jose, Self::PyJwt];
+
+    /// Keys, and tokens for this user.
+    fn make(self, user: &User) -> Made {
+        let wanted = json!({"subject": user.id, "issuer": ISSUER, "audience": AUDIENCE}).to_string();
+        let ended = match self {
+            Self::Jose => node::run(&node::file(""), &node::file("keys.mjs"), [wanted]),
+            Self::PyJwt => Ended::of(python::python().arg(python::file("keys.py")).arg(wanted)),
+        };
+        let made: Value = serde_json::from_str(&ended.success(&format!("{self:?}"))).unwrap();
+        let tokens = |of: &str| serde_json::from_value(made[of].clone()).unwrap();
+        Made { jwks: made["jwks"].clone(), good: tokens("good"), bad: tokens("bad") }
+    }
 }
 
 fn setup(jwks: &Value) -> Setup {
@@ -46,49 +61,61 @@ fn assert_refused(answer: &Answer, what: &str) {
 
 #[tokio::test]
 async fn tokens_of_a_key_set_are_good_and_nothing_that_looks_like_them() {
-    let made = make(&User::new(""));
-    let app = setup(&made.jwks).variable("jwt_secret", "").start();
-    assert_eq!(made.good.len(), 4);
-    for (what, token) in &made.good {
-        let answer = list_with(&app, token).await;
-        assert_eq!(answer.status, 200, "{what}: {}", answer.text());
+    for (maker, at_least) in [(Maker::Jose, 16), (Maker::PyJwt, 130)] {
+        let made = maker.make(&User::new(""));
+        let app = setup(&made.jwks).variable("jwt_secret", "").start();
+        for algorithm in ["RS256", "ES256", "EdDSA", "no kid"] {
+            assert!(made.good.contains_key(algorithm), "{maker:?}: {algorithm}");
+        }
+        for (what, token) in &made.good {
+            let answer = list_with(&app, token).await;
+            assert_eq!(answer.status, 200, "{maker:?}: {what}: {}", answer.text());
+        }
+        assert!(made.bad.len() >= at_least, "{maker:?}: {}", made.bad.len());
+        for (what, token) in &made.bad {
+            assert_refused(&list_with(&app, token).await, &format!("{maker:?}: {what}"));
+        }
+        let by_secret = stack::token::mint(SECRET, &app.user().id.to_string(), Duration::from_secs(60));
+        assert_refused(&list_with(&app, &by_secret).await, "HS256, where no secret is configured");
     }
-    assert!(made.bad.len() > 15);
-    for (what, token) in &made.bad {
-        assert_refused(&list_with(&app, token).await, what);
-    }
-    let by_secret = stack::token::mint(SECRET, &app.user().id.to_string(), Duration::from_secs(60));
-    assert_refused(&list_with(&app, &by_secret).await, "HS256, where no secret is configured");
 }
 
 #[tokio::test]
 async fn a_token_of_a_key_set_is_its_users() {
-    let user = User::new("");
-    let made = make(&user);
-    let app = setup(&made.jwks).with_dapr().start();
-    for token in made.good.values() {
-        let request = app.user().anonymous(Method::POST, TASKS).bearer_auth(token);
-        Answer::to(request.json(&json!({"title": "By a key of a set"}))).await.task(201);
+    for maker in Maker::ALL {
+        let user = User::new("");
+        let made = maker.make(&user);
+        let app = setup(&made.jwks).with_dapr().start();
+        for token in made.good.values() {
+            let request = app.user().anonymous(Method::POST, TASKS).bearer_auth(token);
+            Answer::to(request.json(&json!({"title": "By a key of a set"}))).await.task(201);
+        }
+        let events = app.dapr().wait_for(user.id, 2 * made.good.len()).await;
+        assert!(
+            events.iter().all(|event| event.attribute("partitionkey") == Some(&user.id.to_string())),
+            "{maker:?}"
+        );
     }
-    let events = app.dapr().wait_for(user.id, 2 * made.good.len()).await;
-    assert!(events.iter().all(|event| event.attribute("partitionkey") == Some(&user.id.to_string())));
 }
 
 #[tokio::test]
 async fn a_key_of_a_set_can_follow_another() {
-    let (old, new) = (make(&User::new("")), make(&User::new("")));
-    let keys = |made: &Made| made.jwks["keys"].as_array().unwrap().clone();
-    let all = [keys(&old), keys(&new)].concat();
-    let both = json!({"keys": all});
-    for (jwks, accepts_old) in [(&old.jwks, true), (&both, true), (&new.jwks, false)] {
-        let app = setup(jwks).start();
-        for token in old.good.values() {
-            assert_eq!(list_with(&app, token).await.status == 200, accepts_old);
+    for maker in Maker::ALL {
+        let (old, new) = (maker.make(&User::new("")), maker.make(&User::new("")));
+        let keys = |made: &Made| made.jwks["keys"].as_array().unwrap().clone();
+        let all = [keys(&old), keys(&new)].concat();
+        let both = json!({"keys": all});
+        for (jwks, accepts_old) in [(&old.jwks, true), (&both, true), (&new.jwks, false)] {
+            let app = setup(jwks).start();
+            for (what, token) in &old.good {
+                let status = list_with(&app, token).await.status;
+                assert_eq!(status == 200, accepts_old, "{maker:?}: {what}");
+            }
         }
-    }
-    let app = setup(&both).start();
-    for token in new.good.values() {
-        assert_eq!(list_with(&app, token).await.status, 200);
+        let app = setup(&both).start();
+        for (what, token) in &new.good {
+            assert_eq!(list_with(&app, token).await.status, 200, "{maker:?}: {what}");
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`], [`reference`] |
 //! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`isolation`], [`errors`], [`correlation`] |
-//! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`] |
+//! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`], [`schemathesis`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what is too much | [`abuse`] |
@@ -87,6 +87,8 @@ mod relay;
 mod routes;
 #[cfg(test)]
 mod schemas;
+#[cfg(test)]
+mod schemathesis;
 #[cfg(test)]
 mod sidecar_faults;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, header};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -45,6 +45,12 @@ struct Claims {
     sub: Value,
     #[serde(default)]
     iat: Option<f64>,
+    /// A text (RFC 7519 §4.1.1): `jsonwebtoken` would also take a list with the right one in it.
+    #[serde(default, rename = "iss")]
+    _issuer: Option<String>,
+    /// Read, so that a payload that is not all UTF-8 (RFC 7519 §7.2) is noticed: what nobody wants is passed over unread.
+    #[serde(flatten)]
+    _others: Map<String, Value>,
 }
 
 impl Verifier {
@@ -274,6 +280,7 @@ mod tests {
             json!({"aud": "tasks"}),
             json!({"iss": "https://issuer.example/", "aud": "tasks"}),
             json!({"iss": "https://issuer.example", "aud": ["others"]}),
+            json!({"iss": ["https://issuer.example"], "aud": "tasks"}),
             json!({}),
         ] {
             assert!(!check(wrong.clone()), "{wrong}");
@@ -301,6 +308,18 @@ mod tests {
         let message = message.join(".");
         let token = format!("{message}.{}", hmac::<Hmac<Sha256>>(&message, SECRET));
         assert!(check(&token).is_err());
+    }
+
+    #[test]
+    fn a_payload_that_is_not_all_utf_8_is_refused() {
+        for (name, good) in [("\u{e9}".as_bytes(), true), (b"\xe9", false)] {
+            let claims = json!({"sub": USER, "exp": in_an_hour(), "name": "?"}).to_string();
+            let (before, after) = claims.split_once('?').unwrap();
+            let payload = BASE64.encode([before.as_bytes(), name, after.as_bytes()].concat());
+            let message = format!("{}.{payload}", BASE64.encode(r#"{"alg":"HS256"}"#));
+            let token = format!("{message}.{}", hmac::<Hmac<Sha256>>(&message, SECRET));
+            assert_eq!(check(&token).is_ok(), good, "{name:?}");
+        }
     }
 
     #[test]

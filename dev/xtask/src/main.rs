@@ -9,6 +9,7 @@ mod chaos;
 mod docs;
 mod event_lines;
 mod event_log;
+mod fuzz;
 mod instructions;
 mod local;
 mod manifests;
@@ -49,6 +50,9 @@ enum Command {
     Manifests(manifests::Options),
     /// Check what the project is built from: licences, sources, advisories, lock files
     Audit(audit::Options),
+    /// Send what nobody would, in great numbers
+    #[command(subcommand)]
+    Fuzz(fuzz::Target),
     /// Break the real parts under load and check that no event is lost or out of order
     Chaos(chaos::Options),
     /// Measure speed and cost on the real parts
@@ -79,6 +83,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Docs => docs::run(),
         Command::Manifests(options) => manifests::run(&options),
         Command::Audit(options) => audit::run(&options),
+        Command::Fuzz(target) => fuzz::run(&target),
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Token(options) => token::run(&options),

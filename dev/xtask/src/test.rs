@@ -1,7 +1,7 @@
 //! `cargo xtask test`
 
 mod checks;
-mod parts;
+pub(crate) mod parts;
 mod tally;
 
 use std::process::ExitCode;
@@ -56,9 +56,7 @@ fn end_to_end(options: &Options, project: &Project, tally: &mut Tally) -> Result
         // Without the parts there is nothing to run the tests on, but what was counted before still holds.
         Err(error) => return tally.fail(&error),
     };
-    let tests = cargo(project, ["test", "--package", "tests"]);
-    let tests = parts.environment()?.into_iter().fold(tests, |launch, (name, value)| launch.env(name, value));
-    tally.tests("end to end", with_filter(tests, options), project)?;
+    tally.tests("end to end", with_filter(parts.tests(project)?, options), project)?;
     match options.filter {
         Some(_) => Ok(()),
         None => break_parts(parts, project, tally),

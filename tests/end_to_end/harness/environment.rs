@@ -41,6 +41,19 @@ pub(crate) fn observability() -> PathBuf {
     required("TASKCAST_TEST_OBSERVABILITY").into()
 }
 
+/// The interpreter that has the packages of tests/python/requirements.txt.
+pub(crate) fn python() -> PathBuf {
+    required("TASKCAST_TEST_PYTHON").into()
+}
+
+/// A number that `cargo xtask fuzz` asks for; without it, what is enough beside all the other tests.
+pub(crate) fn number_or(name: &str, enough: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{name} is {text}: {error}")),
+        Err(_) => enough,
+    }
+}
+
 /// What serves the components: `embedded:<path>` or `spin:<path>`.
 pub(crate) fn host() -> Host {
     let text = required("TASKCAST_TEST_HOST");

@@ -5,14 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::harness::environment::root;
-
-/// What a program has printed, and whether it succeeded.
-#[derive(Debug)]
-pub(crate) struct Ended {
-    pub(crate) succeeded: bool,
-    pub(crate) printed: String,
-    pub(crate) errors: String,
-}
+use crate::harness::program::Ended;
 
 /// A file of tests/node.
 pub(crate) fn file(path: &str) -> PathBuf {
@@ -25,10 +18,7 @@ pub(crate) fn run(
     program: &Path,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> Ended {
-    let node = Command::new("node").arg(program).args(arguments).current_dir(directory).output();
-    let output = node.expect("node: run `cargo xtask test`");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ended { succeeded: output.status.success(), printed: text(output.stdout), errors: text(output.stderr) }
+    Ended::of(Command::new("node").arg(program).args(arguments).current_dir(directory))
 }
 
 /// Runs a program that must succeed; returns what it has printed.
@@ -38,7 +28,5 @@ pub(crate) fn succeed(
     program: &Path,
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
 ) -> String {
-    let ended = run(directory, program, arguments);
-    assert!(ended.succeeded, "{}: {}{}", program.display(), ended.printed, ended.errors);
-    ended.printed
+    run(directory, program, arguments).success(&program.display().to_string())
 }

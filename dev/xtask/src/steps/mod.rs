@@ -12,6 +12,7 @@ pub(crate) mod observability;
 pub(crate) mod packages;
 pub(crate) mod postgresql;
 pub(crate) mod programs;
+pub(crate) mod python;
 
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;

@@ -5,24 +5,27 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use stack::{Kafka, KafkaOptions, Postgres, PostgresOptions, free_port};
+use stack::{Kafka, KafkaOptions, Launch, Postgres, PostgresOptions, free_port};
 
+use super::cargo;
 use crate::progress::Progress;
 use crate::project::Project;
 use crate::steps;
 use crate::steps::host::Choice;
 use crate::steps::programs::Programs;
 
-pub(super) struct Parts {
+pub(crate) struct Parts {
     postgres: Postgres,
     kafka: Kafka,
     programs: Programs,
     chromium: PathBuf,
     observability: PathBuf,
+    python: PathBuf,
 }
 
 /// Builds what is missing and starts an empty database server and an empty broker.
-pub(super) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Choice>) -> Result<Parts> {
+pub(crate) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Choice>) -> Result<Parts> {
+    let python = steps::python::prepare(project, progress)?;
     let programs = steps::programs::prepare(project, progress, host)?;
     steps::node::modules(project, progress, "packages for the tests installed", "tests/node")?;
     let chromium = steps::chromium::prepare(project, progress)?;
@@ -31,7 +34,7 @@ pub(super) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Ch
         || start_postgres(project, progress),
         || start_kafka(project, progress, programs.libraries.clone()),
     )?;
-    Ok(Parts { postgres, kafka, programs, chromium, observability })
+    Ok(Parts { postgres, kafka, programs, chromium, observability, python })
 }
 
 impl Parts {
@@ -40,8 +43,13 @@ impl Parts {
         self.programs
     }
 
-    /// How the tests find the parts.
-    pub(super) fn environment(&self) -> Result<[(&'static str, String); 8]> {
+    /// The end-to-end tests, which find the parts by their environment.
+    pub(crate) fn tests(&self, project: &Project) -> Result<Launch> {
+        let tests = cargo(project, ["test", "--package", "tests"]);
+        Ok(self.environment()?.into_iter().fold(tests, |tests, (name, value)| tests.env(name, value)))
+    }
+
+    fn environment(&self) -> Result<[(&'static str, String); 9]> {
         let this = std::env::current_exe().context("find the program of cargo xtask")?;
         Ok([
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
@@ -51,6 +59,7 @@ impl Parts {
             ("TASKCAST_TEST_HOST", self.programs.host.to_string()),
             ("TASKCAST_TEST_CHROMIUM", self.chromium.display().to_string()),
             ("TASKCAST_TEST_OBSERVABILITY", self.observability.display().to_string()),
+            ("TASKCAST_TEST_PYTHON", self.python.display().to_string()),
             ("TASKCAST_TEST_XTASK", this.display().to_string()),
         ])
     }
