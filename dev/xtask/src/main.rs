@@ -8,6 +8,7 @@ mod chaos;
 mod docs;
 mod event_lines;
 mod event_log;
+mod fuzz;
 mod instructions;
 mod local;
 mod manifests;
@@ -48,6 +49,8 @@ enum Command {
     Manifests(manifests::Options),
     /// Break the real parts under load and check that no event is lost or out of order
     Chaos(chaos::Options),
+    /// Look for inputs that break a rule
+    Fuzz(fuzz::Options),
     /// Measure speed and cost on the real parts
     Bench(bench::Options),
     /// Print a token for the API that `up` runs
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Docs => docs::run(),
         Command::Manifests(options) => manifests::run(&options),
         Command::Chaos(options) => chaos::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Bench(options) => bench::run(&options),
         Command::Token(options) => token::run(&options),
         Command::Outbox(options) => outbox::run(&options),

@@ -11,6 +11,10 @@ use crate::{manifests, steps};
 
 pub(super) fn run(project: &Project, tally: &mut Tally) -> Result<()> {
     tally.check("formatting", cargo(project, ["fmt", "--all", "--check"]))?;
+    tally.check(
+        "formatting of the fuzz targets",
+        cargo(project, ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
+    )?;
     let native = cargo(project, ["clippy", "--workspace", "--all-targets"]);
     tally.check("lints", native.args(["--", "-D", "warnings"]))?;
     let components = cargo(project, ["clippy", "--target", "wasm32-wasip2"]);
