@@ -1,5 +1,7 @@
 //! Tokens that are signed with the app's keys, or not, and then perhaps changed; and whether one ought to be accepted.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
@@ -48,8 +50,8 @@ fn ed_key() -> ed25519_dalek::SigningKey {
     ed25519_dalek::SigningKey::from_bytes(&[7; 32])
 }
 
-/// Four lines: the name of a key, header, claims, and edits of three bytes each, a position of two bytes and what is there
-/// then. Behind `raw`, everything is the token itself.
+/// Four lines: the name of a key, header, claims, and edits of three bytes each: in which part of the token, where in it, and
+/// what is there then. Behind `raw`, everything is the token itself.
 pub fn read(input: &[u8]) -> Option<Sent> {
     let mut lines = input.splitn(2, |byte| *byte == b'\n');
     let (key, rest) = (lines.next()?, lines.next()?);
@@ -62,12 +64,19 @@ pub fn read(input: &[u8]) -> Option<Sent> {
     let key = std::str::from_utf8(key).ok()?;
     let mut bytes = format!("{message}.{}", BASE64.encode(sign(key, &message)?)).into_bytes();
     let edits = lines.next().unwrap_or_default();
-    for edit in edits.as_chunks::<3>().0 {
-        let position = usize::from(u16::from_be_bytes([edit[0], edit[1]])) % bytes.len();
-        bytes[position] = edit[2] & 0x7f;
+    for [part, position, byte] in edits.as_chunks::<3>().0 {
+        edit(&mut bytes, usize::from(*part), usize::from(*position), *byte);
     }
     let signed = Some((key.to_owned(), message));
     Some(Sent { token: String::from_utf8(bytes).ok()?, signed, untouched: edits.is_empty() })
+}
+
+/// Puts a letter of base64url at a place in a part, or, from 128 on, any character of ASCII.
+fn edit(token: &mut [u8], part: usize, position: usize, byte: u8) {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let part = token.split_mut(|byte| *byte == b'.').nth(part % 3);
+    let Some(part) = part.filter(|part| !part.is_empty()) else { return };
+    part[position % part.len()] = if byte < 128 { LETTERS[usize::from(byte % 64)] } else { byte & 127 };
 }
 
 fn sign(key: &str, message: &str) -> Option<Vec<u8>> {
@@ -93,6 +102,19 @@ fn hs256(secret: &str, message: &str) -> Vec<u8> {
 }
 
 impl Sent {
+    /// The same token with one letter changed in each of its parts; which one, and to what, follows from the token.
+    pub fn tampered(&self) -> impl Iterator<Item = Sent> {
+        (0..3).filter_map(|part| {
+            let mut hasher = DefaultHasher::new();
+            (part, &self.token).hash(&mut hasher);
+            let [position, byte, ..] = hasher.finish().to_ne_bytes();
+            let mut bytes = self.token.clone().into_bytes();
+            edit(&mut bytes, part, usize::from(position), byte & 127);
+            let token = String::from_utf8(bytes).ok()?;
+            Some(Sent { token, signed: self.signed.clone(), untouched: false })
+        })
+    }
+
     /// The claims, if it is signed with one of the verifier's keys as its header says.
     pub fn genuine(&self) -> Option<Value> {
         let parts: Vec<&str> = self.token.split('.').collect();

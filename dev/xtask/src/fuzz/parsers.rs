@@ -143,7 +143,10 @@ fn finding(target: &str, output: &[String], log: &Path) -> String {
         return format!("fuzz target {target} did not run to its end: {}", log.display());
     };
     let said = output.iter().skip_while(|line| !line.contains("panicked at"));
-    let said: Vec<&str> = said.map(String::as_str).take_while(|line| !line.starts_with("==")).collect();
+    let said: Vec<&str> = said
+        .map(String::as_str)
+        .take_while(|line| !line.starts_with("==") && !line.starts_with("note:"))
+        .collect();
     let bytes = fs::read(input.1).unwrap_or_default();
     format!(
         "fuzz target {target} found an input: {:?}\n{}\nagain: cargo xtask fuzz parsers {target} --input {}",
