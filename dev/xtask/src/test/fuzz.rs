@@ -10,7 +10,7 @@ use crate::project::Project;
 /// How often a target runs: for about two seconds. A check of a signature takes half a millisecond.
 fn runs(target: &str) -> u64 {
     match target {
-        "token" => 4_000,
+        "token" => 6_000,
         _ => 150_000,
     }
 }
