@@ -147,8 +147,10 @@ fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Token<'_>> {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|cookie| cookie.trim().split_once('='))
-        .filter(|(name, value)| *name == TOKEN_COOKIE && !value.is_empty())
-        .map(|(_, value)| Token::Cookie(value.trim_matches('"')))
+        .filter(|(name, _)| *name == TOKEN_COOKIE)
+        .map(|(_, value)| value.trim_matches('"'))
+        .filter(|token| !token.is_empty())
+        .map(Token::Cookie)
 }
 
 #[cfg(test)]
@@ -370,7 +372,12 @@ mod tests {
 
     #[test]
     fn no_token_is_an_error_of_its_own() {
-        for pairs in [&[][..], &[(header::AUTHORIZATION, "Bearer ")], &[(header::COOKIE, "auth_token=")]] {
+        for pairs in [
+            &[][..],
+            &[(header::AUTHORIZATION, "Bearer ")],
+            &[(header::COOKIE, "auth_token=")],
+            &[(header::COOKIE, r#"auth_token="""#)],
+        ] {
             assert_eq!(token(&headers(pairs)).unwrap_err().to_string(), "Not authenticated");
         }
     }

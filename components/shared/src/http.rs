@@ -234,8 +234,7 @@ impl Call {
 
     /// The id in the path `/api/v1/tasks/{id}…`. Not from Spin's header for it, which a client can send, too.
     pub fn task_id(&self) -> Result<Uuid, Error> {
-        let id = self.head.uri.path().split('/').nth(4);
-        id.and_then(|id| Uuid::parse_str(id).ok()).ok_or(Error::invalid("id", "Id must be a UUID"))
+        id_in(self.path()).ok_or(Error::invalid("id", "Id must be a UUID"))
     }
 
     /// A parameter of the query that may be `true` or `false`.
@@ -257,12 +256,7 @@ impl Call {
         }
         let body = self.body.take().ok_or_else(|| Error::Internal("the body was read twice".into()))?;
         let bytes = within(BODY_TIMEOUT, read_body(body, MAX_BODY_BYTES)).await;
-        let bytes = bytes.ok_or(Error::invalid("body", "Body did not arrive in time"))??;
-        match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(_) => Err(Error::invalid("body", "Body must be a JSON object")),
-            Err(_) => Err(Error::invalid("body", "Body must be valid JSON")),
-        }
+        object(&bytes.ok_or(Error::invalid("body", "Body did not arrive in time"))??)
     }
 
     /// Whether the content type is `application/json`, or not said.
@@ -373,12 +367,26 @@ pub async fn read_body<M: IncomingMessage>(body: IncomingBody<M>, limit: usize) 
     Ok(bytes)
 }
 
+/// The JSON object that a body is.
+pub fn object(body: &[u8]) -> Result<Map<String, Value>, Error> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(Error::invalid("body", "Body must be a JSON object")),
+        Err(_) => Err(Error::invalid("body", "Body must be valid JSON")),
+    }
+}
+
+/// The id in the path `/api/v1/tasks/{id}…`, as it stands there: nothing is decoded.
+pub fn id_in(path: &str) -> Option<Uuid> {
+    Uuid::parse_str(path.split('/').nth(4)?).ok()
+}
+
 fn content_type(media_type: &'static str) -> HeaderMap {
     HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(media_type))])
 }
 
 /// The path as the contract writes it: with `{id}` for the id of a task, and without a slash at the end.
-fn route(path: &str) -> String {
+pub fn route(path: &str) -> String {
     let segments = path.trim_end_matches('/').split('/').enumerate();
     let names: Vec<_> = segments.map(|(place, name)| if place == 4 { "{id}" } else { name }).collect();
     names.join("/")

@@ -61,7 +61,9 @@ impl Timestamp {
 
     /// Parses RFC 3339 with any offset. Digits beyond the microsecond are cut off. `None` when it is something else,
     /// or when its year in UTC is not one of RFC 3339's 0000 to 9999.
-    fn parse(text: &str) -> Option<Timestamp> {
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        // RFC 3339 is ASCII; chrono would take U+2212 for the minus of an offset, too.
+        let text = Some(text).filter(|text| text.is_ascii())?;
         let utc = DateTime::parse_from_rfc3339(text).ok()?.to_utc();
         let micros = Timestamp::from_micros(utc.timestamp_micros())?;
         (0..=9999).contains(&micros.0.year()).then_some(micros)
@@ -296,7 +298,10 @@ mod tests {
         assert_eq!(shown("2026-12-01T10:30:00+01:30").as_deref(), Some("2026-12-01T09:00:00Z"));
         assert_eq!(shown("2026-12-01T09:00:00.1234567Z").as_deref(), Some("2026-12-01T09:00:00.123456Z"));
         assert_eq!(shown("0000-01-01T00:00:00Z").as_deref(), Some("0000-01-01T00:00:00Z"));
-        for bad in ["2026-12-01", "2026-12-01T09:00:00", "1764579600", "9999-12-31T23:59:59-01:00"] {
+        let minus_sign = "2026-12-01T09:00:00\u{2212}01:00";
+        for bad in
+            ["2026-12-01", "2026-12-01T09:00:00", "1764579600", "9999-12-31T23:59:59-01:00", minus_sign]
+        {
             assert_eq!(shown(bad), None, "{bad}");
         }
     }

@@ -58,7 +58,8 @@ fn is_correlation_id(value: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// `version-traceid-parentid-flags` in lower-case hex (W3C Trace Context §3.2.2). A later version may append fields.
+/// `version-traceid-parentid-flags` in lower-case hex (W3C Trace Context §3.2.2). A later version may append fields, but
+/// nothing that an event can't carry.
 fn is_traceparent(value: &str) -> bool {
     let mut fields = value.split('-');
     let mut hex = |length| {
@@ -71,14 +72,16 @@ fn is_traceparent(value: &str) -> bool {
     };
     let zero = |field: &str| field.bytes().all(|byte| byte == b'0');
     let complete = version != "00" || fields.next().is_none();
-    version != "ff" && complete && !zero(trace_id) && !zero(parent_id) && value.len() <= MAX_TRACESTATE
+    let carried = value.len() <= MAX_TRACESTATE && !value.contains('\t');
+    version != "ff" && complete && !zero(trace_id) && !zero(parent_id) && carried
 }
 
-/// All `tracestate` headers as one list.
+/// All `tracestate` headers as one list. A tab, which may stand between its members, becomes a space: no attribute of an event
+/// may have a control character (CloudEvents 1.0 §3.1.1).
 fn tracestate(headers: &HeaderMap) -> Option<String> {
     let values: Option<Vec<_>> =
         headers.get_all("tracestate").iter().map(|value| value.to_str().ok()).collect();
-    let list = values?.join(",");
+    let list = values?.join(",").replace('\t', " ");
     (!list.is_empty() && list.len() <= MAX_TRACESTATE).then_some(list)
 }
 
@@ -130,6 +133,7 @@ mod tests {
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
             "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-a\tb",
         ] {
             let trace = trace(&[("traceparent", bad), ("tracestate", "a=1")]);
             assert_eq!((trace.traceparent, trace.tracestate), (None, None), "{bad}");
@@ -140,5 +144,11 @@ mod tests {
     fn several_tracestate_headers_are_one_list() {
         let trace = trace(&[("traceparent", PARENT), ("tracestate", "a=1"), ("tracestate", "b=2")]);
         assert_eq!(trace.tracestate.as_deref(), Some("a=1,b=2"));
+    }
+
+    #[test]
+    fn a_tab_in_a_tracestate_becomes_a_space() {
+        let trace = trace(&[("traceparent", PARENT), ("tracestate", "a=1,\tb=2")]);
+        assert_eq!(trace.tracestate.as_deref(), Some("a=1, b=2"));
     }
 }

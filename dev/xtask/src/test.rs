@@ -1,6 +1,7 @@
 //! `cargo xtask test`
 
 mod checks;
+mod fuzz;
 pub(crate) mod parts;
 mod tally;
 
@@ -46,6 +47,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     // In the profile in which it runs, so that its dependencies are built once.
     let host_tests = cargo(&project, ["test", "--profile", "host", "--package", "host"]);
     tally.tests("tests of the host", with_filter(host_tests, options), &project)?;
+    if options.filter.is_none() {
+        fuzz::run(&project, &mut tally)?;
+    }
     end_to_end(options, &project, &mut tally)?;
     Ok(tally.close())
 }

@@ -14,8 +14,9 @@ const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
 /// Says what is wrong with a file's text.
 type Rule = fn(&str) -> Result<Vec<String>>;
 
-const FILES: [(&str, Rule); 6] = [
+const FILES: [(&str, Rule); 7] = [
     ("Cargo.lock", cargo_lock),
+    ("fuzz/Cargo.lock", cargo_lock),
     ("components/reference/package.json", package_json),
     ("components/reference/package-lock.json", package_lock),
     ("tests/node/package.json", package_json),

@@ -1,5 +1,5 @@
 //! What needs nothing to run: formatting and lints, of Rust natively and as compiled for the components, and of Go; and the
-//! manifests.
+//! manifests, and what all of it is built from.
 
 use anyhow::Result;
 
@@ -7,19 +7,26 @@ use super::cargo;
 use super::tally::Tally;
 use crate::progress::Progress;
 use crate::project::Project;
-use crate::{manifests, steps};
+use crate::{audit, manifests, steps};
 
 pub(super) fn run(project: &Project, tally: &mut Tally) -> Result<()> {
     tally.check("formatting", cargo(project, ["fmt", "--all", "--check"]))?;
+    tally.check(
+        "formatting of the fuzz targets",
+        cargo(project, ["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]),
+    )?;
     let native = cargo(project, ["clippy", "--workspace", "--all-targets"]);
     tally.check("lints", native.args(["--", "-D", "warnings"]))?;
     let components = cargo(project, ["clippy", "--target", "wasm32-wasip2"]);
     let components =
         project.components()?.iter().fold(components, |launch, name| launch.args(["--package", name]));
     tally.check("lints of the components", components.args(["--", "-D", "warnings"]))?;
-    for module in ["daprd", "manifests", "observability"] {
+    for module in ["daprd", "manifests", "observability", "vulncheck"] {
         vet(project, module, tally)?;
     }
+    println!("── audit");
+    let asked = audit::Options::default();
+    tally.part(Progress::show(|progress| audit::check(project, progress, &asked)))?;
     println!("── manifests");
     tally.part(Progress::show(|progress| manifests::check(project, progress, manifests::DIRECTORY)))
 }

@@ -1,0 +1,53 @@
+//! A request's token is the only one in `Authorization`, else the only one in the cookie, and never empty.
+
+#![no_main]
+
+use fuzz::input;
+use http::HeaderMap;
+use libfuzzer_sys::fuzz_target;
+use shared::auth::{Token, is_internal, token};
+
+const APP_TOKEN: &str = "the app's own";
+
+fuzz_target!(|bytes: &[u8]| {
+    let headers = input::headers(bytes);
+    let (bearers, cookies) = (bearers(&headers), cookies(&headers));
+    let found = token(&headers).map_err(|error| error.to_string());
+    match (bearers.as_slice(), cookies.as_slice()) {
+        ([one], _) => assert_eq!(found, Ok(Token::Bearer(one))),
+        ([], [one]) => assert_eq!(found, Ok(Token::Cookie(one))),
+        ([], []) => assert_eq!(found, Err("Not authenticated".to_owned())),
+        _ => assert!(found.is_err(), "one of several tokens was taken"),
+    }
+    if let Ok(Token::Bearer(token) | Token::Cookie(token)) = found {
+        assert!(!token.is_empty());
+    }
+    check_internal(&headers);
+});
+
+/// Everything behind `Bearer` and a space, in whatever case.
+fn bearers(headers: &HeaderMap) -> Vec<&str> {
+    let values = input::values(headers, "authorization").into_iter().flatten();
+    let with_scheme = values.filter(|value| value.len() > 7 && value[..7].eq_ignore_ascii_case("bearer "));
+    with_scheme.map(|value| value[7..].trim()).filter(|token| !token.is_empty()).collect()
+}
+
+/// Every value of `auth_token`, without quotes.
+fn cookies(headers: &HeaderMap) -> Vec<&str> {
+    let mut tokens = Vec::new();
+    for cookie in input::values(headers, "cookie").into_iter().flatten().flat_map(|value| value.split(';')) {
+        let token = cookie.trim().strip_prefix("auth_token=").map(|value| value.trim_matches('"'));
+        tokens.extend(token.filter(|token| !token.is_empty()));
+    }
+    tokens
+}
+
+/// Internal routes are open only for who has the whole token, and for nobody where there is none.
+fn check_internal(headers: &HeaderMap) {
+    assert!(!is_internal(headers, ""));
+    if is_internal(headers, APP_TOKEN) {
+        let sidecar = headers.get("dapr-api-token").map(|value| value.as_bytes());
+        let shown = sidecar.is_none_or(|value| value == APP_TOKEN.as_bytes());
+        assert!(shown && (sidecar.is_some() || bearers(headers).contains(&APP_TOKEN)));
+    }
+}
