@@ -32,8 +32,9 @@ pub fn is_rfc_3339(text: &str) -> bool {
         }
         None => rest,
     };
-    fits(start, b"0000-00-00T00:00:00")
-        && (matches!(offset, b"Z" | b"z") || fits(offset, b"+00:00") || fits(offset, b"-00:00"))
+    let is_numeric = fits(offset, b"+00:00") || fits(offset, b"-00:00");
+    let in_a_day = || offset[1..3] <= b"23"[..] && offset[4..6] <= b"59"[..];
+    fits(start, b"0000-00-00T00:00:00") && (matches!(offset, b"Z" | b"z") || (is_numeric && in_a_day()))
 }
 
 /// The UUID of a text that is one with hyphens (RFC 9562 §4), also as a URN or in braces, or without any: its 32 digits in lower case.
