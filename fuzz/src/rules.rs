@@ -33,7 +33,7 @@ pub fn is_rfc_3339(text: &str) -> bool {
         None => rest,
     };
     let is_numeric = fits(offset, b"+00:00") || fits(offset, b"-00:00");
-    let in_a_day = || offset[1..3] <= *b"23" && offset[4..6] <= *b"59";
+    let in_a_day = || offset[1..3] <= b"23"[..] && offset[4..6] <= b"59"[..];
     fits(start, b"0000-00-00T00:00:00") && (matches!(offset, b"Z" | b"z") || (is_numeric && in_a_day()))
 }
 

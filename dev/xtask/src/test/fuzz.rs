@@ -7,11 +7,12 @@ use crate::fuzz::parsers::Fuzzer;
 use crate::progress::Progress;
 use crate::project::Project;
 
-/// How often a target runs: for about two seconds. A check of a signature takes half a millisecond.
+/// How often a target runs: for a second or two. Checking a signature takes a quarter of a millisecond.
 fn runs(target: &str) -> u64 {
     match target {
-        "token" => 6_000,
-        _ => 150_000,
+        "token" => 4_000,
+        "body" | "trace" => 60_000,
+        _ => 100_000,
     }
 }
 
