@@ -85,7 +85,7 @@ impl Deny<'_> {
         }
         let fetched = output(&mut fetch)?;
         if !fetched.status.success() {
-            return Ok(vec![why_not_fetched(&text(&fetched.stderr))]);
+            return Ok(vec![why_not_fetched(&text(&fetched.stderr), clone.is_some())]);
         }
         // Once is enough, and a clone has taken the place of what the network has.
         let offline = |manifest| {
@@ -108,15 +108,25 @@ fn judge(mut deny: Command, manifest: &str, checks: &[&str]) -> Result<Outcome> 
     })
 }
 
-/// The network's fault is nobody's here.
-fn why_not_fetched(said: &str) -> Outcome {
-    if !said.contains("failed to fetch advisory database") {
-        return Outcome::Bad(format!("cargo-deny can't fetch the advisories:\n{said}"));
+/// What git says when it is the network's fault, which is nobody's here.
+const UNREACHABLE: [&str; 5] = [
+    "Could not resolve host",
+    "Could not resolve proxy",
+    "Failed to connect",
+    "Connection timed out",
+    "The requested URL returned error",
+];
+
+fn why_not_fetched(said: &str, from_clone: bool) -> Outcome {
+    let reason = said.lines().rfind(|line| UNREACHABLE.iter().any(|part| line.contains(part)));
+    match reason {
+        Some(reason) if !from_clone => Outcome::NotChecked(format!(
+            "advisories about crates, and whether one was yanked: RustSec's database can't be fetched ({}); \
+             --advisory-db takes a clone of it",
+            reason.trim()
+        )),
+        _ => Outcome::Bad(format!("cargo-deny can't fetch the advisories:\n{said}")),
     }
-    let reason = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
-    Outcome::NotChecked(format!(
-        "advisories about crates: RustSec's database can't be fetched ({reason}); --advisory-db takes a clone of it"
-    ))
 }
 
 #[cfg(test)]
@@ -124,11 +134,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_that_cant_be_fetched_is_not_wrong_and_settings_that_are_none_are() {
-        let offline = "[ERROR] failed to fetch advisory database X with cli\nfatal: no such host\n";
+    fn a_network_that_is_not_there_is_not_wrong_and_everything_else_is() {
+        let failed = "[ERROR] failed to fetch database: failed to fetch advisory database X with cli\n";
+        let offline = format!("{failed}fatal: unable to access 'X': Could not resolve host: X\n");
         assert!(
-            matches!(why_not_fetched(offline), Outcome::NotChecked(why) if why.contains("(fatal: no such host)"))
+            matches!(why_not_fetched(&offline, false), Outcome::NotChecked(why) if why.contains("resolve host"))
         );
-        assert!(matches!(why_not_fetched("error: deny.toml is none"), Outcome::Bad(_)));
+        assert!(matches!(why_not_fetched(&offline, true), Outcome::Bad(_)));
+        let no_clone = format!("{failed}fatal: 'X' does not appear to be a git repository\n");
+        for said in [no_clone.as_str(), "error: deny.toml is none", "failed to spawn git"] {
+            assert!(matches!(why_not_fetched(said, false), Outcome::Bad(_)), "{said}");
+        }
     }
 }
