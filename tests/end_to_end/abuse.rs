@@ -1,17 +1,42 @@
 //! What one user does too much of is not felt by others. How much of it is felt in their waiting times, `cargo xtask bench
 //! abuse` measures.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::interval;
 
 use crate::harness::Setup;
+use crate::harness::database::Database;
 
-/// More than a component has connections to the database, which are 64.
-const AT_ONCE: usize = 100;
+/// A component's connections to the database.
+const CONNECTIONS: i64 = 64;
 
-/// An instance serves 16 requests, so there are 7 or a few more, and each has one of the user's mutations at the database.
-const FEW: i64 = 32;
+/// More than these.
+const MUTATIONS: usize = 80;
 
+/// A little apart, so that an instance takes more than one before the next instance starts.
+const EVERY: Duration = Duration::from_millis(5);
+
+/// How many sessions wait for a lock, at the most, until it is stopped.
+async fn most_waiting(database: &Database, stop: impl Future<Output = ()>) -> i64 {
+    let client = database.client().await;
+    let mut most = 0;
+    let look = async {
+        loop {
+            let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+            most = most.max(client.query_one(sql, &[]).await.unwrap().get(0));
+        }
+    };
+    tokio::select! {
+        () = look => {}
+        () = stop => {}
+    }
+    most
+}
+
+/// Each of the mutations waits for its user's lock until its time is over.
 #[tokio::test]
 async fn one_users_mutations_leave_the_others_a_connection() {
     let app = Setup::new().start();
@@ -21,28 +46,21 @@ async fn one_users_mutations_leave_the_others_a_connection() {
     let lock = locker.transaction().await.unwrap();
     let sql = "SELECT FROM user_streams WHERE user_id = $1::text::uuid FOR UPDATE";
     lock.execute(sql, &[&hog.id.to_string()]).await.unwrap();
-    let mut mutations = JoinSet::new();
-    for number in 0..AT_ONCE {
-        let hog = hog.clone();
-        mutations.spawn(async move { hog.post_task(&json!({"title": format!("Number {number}")})).await });
-    }
-    let watch = app.database.client().await;
-    let (mut most, mut others) = (0, 0);
-    // None of them gets the lock, so that each ends when its time is over.
-    while !mutations.is_empty() {
-        let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-        let waiting: i64 = watch.query_one(sql, &[]).await.unwrap().get(0);
-        most = most.max(waiting);
-        if waiting > 1 {
-            other.create("Does not wait for them").await;
-            others += 1;
+    let calls = async {
+        let (mut mutations, mut ticks) = (JoinSet::new(), interval(EVERY));
+        for number in 0..MUTATIONS {
+            ticks.tick().await;
+            let hog = hog.clone();
+            mutations
+                .spawn(async move { hog.post_task(&json!({"title": format!("Number {number}")})).await });
         }
-        while let Some(answer) = mutations.try_join_next() {
-            answer.unwrap().database_unavailable();
+        other.create("Does not wait for them").await;
+        for answer in mutations.join_all().await {
+            answer.database_unavailable();
         }
-    }
+    };
+    let most = most_waiting(&app.database, calls).await;
     lock.rollback().await.unwrap();
-    assert!((2..FEW).contains(&most), "{most} connections at once waited for the lock");
-    assert_eq!((hog.list().await.len(), other.list().await.len()), (1, others));
-    hog.create("With the lock").await;
+    assert!((1..CONNECTIONS).contains(&most), "{most} connections at once waited for the lock");
+    assert_eq!((hog.list().await.len(), other.list().await.len()), (1, 1));
 }
