@@ -5,14 +5,14 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use stack::Launch;
 
 use super::{Outcome, output, text};
-use crate::cache;
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::steps::cargo_tool::CargoTool;
 
-const VERSION: &str = "0.20.2";
+const CARGO_DENY: CargoTool = CargoTool { name: "cargo-deny", version: "0.20.2", step: "cargo-deny built" };
+
 const SETTINGS: &str = "deny.toml";
 
 /// Where cargo-deny takes the advisories from.
@@ -26,7 +26,7 @@ pub(super) fn check(
     progress: &Arc<Progress>,
     advisories: Option<&Path>,
 ) -> Result<Vec<Outcome>> {
-    let deny = Deny { program: install(project, progress)?, project };
+    let deny = Deny { program: CARGO_DENY.prepare(project, progress)?, project };
     progress.step("crates checked", || {
         let mut outcomes = Vec::new();
         for manifest in MANIFESTS {
@@ -35,26 +35,6 @@ pub(super) fn check(
         outcomes.extend(deny.check_advisories(advisories)?);
         Ok(outcomes)
     })
-}
-
-/// Built once, and kept outside the clone.
-fn install(project: &Project, progress: &Arc<Progress>) -> Result<PathBuf> {
-    const STEP: &str = "cargo-deny built";
-    let directory = cache::entry(&format!("cargo-deny-{VERSION}"), &[], |directory| {
-        let install = Launch::new("cargo install cargo-deny", "cargo")
-            .args(["install", "--locked", "--no-track", "--version", VERSION, "--root"])
-            .arg(directory)
-            .arg("cargo-deny")
-            // Where it runs once in a while, how fast it is matters less than how long it takes to build.
-            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1")
-            .env("CARGO_PROFILE_RELEASE_LTO", "off")
-            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
-            .current_dir(directory)
-            .log(project.fresh_log("cargo-deny.log"))
-            .on_line(progress.follow(STEP));
-        progress.step(STEP, || install.run())
-    })?;
-    Ok(directory.join("bin/cargo-deny"))
 }
 
 struct Deny<'a> {

@@ -1,6 +1,7 @@
 //! What commands need before they can start: built or installed when missing, otherwise left as it is.
 
 pub(crate) mod cargo_fuzz;
+pub(crate) mod cargo_tool;
 pub(crate) mod checker;
 pub(crate) mod chromium;
 pub(crate) mod components;
