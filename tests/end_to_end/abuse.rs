@@ -24,7 +24,9 @@ async fn most_waiting(database: &Database, stop: impl Future<Output = ()>) -> i6
     let client = database.client().await;
     let mut most = 0;
     let look = async {
+        let mut ticks = interval(EVERY);
         loop {
+            ticks.tick().await;
             let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
             most = most.max(client.query_one(sql, &[]).await.unwrap().get(0));
         }

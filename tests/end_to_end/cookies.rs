@@ -5,35 +5,9 @@ use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 
 use crate::harness::answer::{Answer, id};
-use crate::harness::app::ALLOWED_ORIGIN;
+use crate::harness::origins::{ALLOWED_ORIGIN, FOREIGN, LIKE_ALLOWED};
 use crate::harness::user::with_body;
 use crate::harness::{App, Route, Setup, User, shared};
-
-const FOREIGN: &str = "https://evil.example.net";
-
-/// Origins that look like an allowed one, `https://app.example.com`.
-const LIKE_ALLOWED: [&str; 20] = [
-    "null",
-    "",
-    "*",
-    "https://",
-    "app.example.com",
-    "http://app.example.com",
-    "https://app.example.com:443",
-    "https://app.example.com:8443",
-    "https://app.example.com.",
-    "https://example.com",
-    "https://sub.app.example.com",
-    "https://evil-app.example.com",
-    "https://app.example.com.evil.example.net",
-    "https://app.example.com@evil.example.net",
-    "https://user@app.example.com",
-    "https://app.example.com/",
-    "https://app.example.com/evil",
-    "https://app.example.com#evil",
-    "https://app.example.com, https://evil.example.net",
-    "https://xn--pp-8ia.example.com",
-];
 
 /// The user's cookie with a route's request that would be a good one.
 fn by_cookie(user: &User, route: Route, id: &str) -> RequestBuilder {

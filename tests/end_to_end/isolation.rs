@@ -12,7 +12,6 @@ use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 
 use crate::harness::answer::{Answer, id};
-use crate::harness::event::TASK_EVENTS;
 use crate::harness::nudge::APP_TOKEN;
 use crate::harness::route::unknown_id;
 use crate::harness::{App, Route, User, shared};
@@ -213,9 +212,7 @@ impl Person {
         let newest_first: Vec<_> = self.tasks.iter().rev().cloned().collect();
         assert_eq!(self.user.list().await, newest_first);
         let heard = app.heard(&self.user).await;
-        assert_eq!(heard.sentinel, self.changes + 1, "as many changes as calls that have made some");
-        let numbers: Vec<_> = heard.on(TASK_EVENTS).iter().map(|event| event.sequence).collect();
-        assert_eq!(numbers, (1..=self.changes).collect::<Vec<_>>());
+        heard.assert_each_once(self.changes);
         let traces = other.traces();
         for event in &heard.events {
             let told = event.raw.to_string();

@@ -66,7 +66,7 @@ async fn check(cases: Vec<Case>) {
     let sql = "SELECT count(*) FROM user_streams WHERE user_id::text = ANY($1)";
     let streams: i64 = app.database.client().await.query_one(sql, &[&changed_nothing]).await.unwrap().get(0);
     assert_eq!(streams, 0, "users who have changed something after all");
-    assert!(!app.log().text().contains("ended with all its requests"), "an instance ended");
+    app.log().assert_no_panic();
     app.user().create("The app still answers").await;
 }
 

@@ -7,9 +7,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::answer::{Answer, id};
-use crate::harness::app::ALLOWED_ORIGIN;
 use crate::harness::environment::{chromium, directory, root};
 use crate::harness::openapi::document;
+use crate::harness::origins::ALLOWED_ORIGIN;
 use crate::harness::{App, Setup, User, node, shared};
 
 const DOCUMENT: &str = "/api/openapi.json";

@@ -11,11 +11,9 @@ use uuid::Uuid;
 use crate::harness::collector::{Dapr, Heard};
 use crate::harness::database::Database;
 use crate::harness::log::Log;
+use crate::harness::origins::ALLOWED_ORIGIN;
 use crate::harness::proxy::Proxy;
 use crate::harness::{Setup, User, environment, secrets, turn};
-
-/// An origin that the shared app allows besides its own.
-pub(crate) const ALLOWED_ORIGIN: &str = "https://app.example.com";
 
 /// What the host is started with, each time.
 pub(crate) struct Launch {
@@ -116,18 +114,24 @@ impl App {
     pub(crate) async fn heard(&self, user: &User) -> Heard {
         self.dapr().heard(user).await
     }
-}
 
-impl Drop for App {
-    /// What it has written must be documented, and show no secret.
-    fn drop(&mut self) {
+    /// What it has written so far must show no secret; where no component may panic, none has, and all that it has written is
+    /// documented. A test that has failed already says enough.
+    fn assert_log_is_right(&self) {
         if std::thread::panicking() {
             return;
         }
         self.log.assert_no_secrets();
         if !self.launch.panics {
+            self.log.assert_no_panic();
             self.log.assert_documented();
         }
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.assert_log_is_right();
     }
 }
 
@@ -169,10 +173,7 @@ impl Deref for Shared {
 impl Drop for Shared {
     /// The app itself is never dropped.
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.app.log.assert_no_secrets();
-            self.app.log.assert_documented();
-        }
+        self.app.assert_log_is_right();
     }
 }
 

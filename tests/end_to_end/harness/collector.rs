@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::harness::User;
 use crate::harness::answer::id;
 use crate::harness::environment;
-use crate::harness::event::{Event, TOPICS};
+use crate::harness::event::{Event, TASK_EVENTS, TASK_UPDATES, TOPICS};
 use crate::harness::wait;
 
 type Deliveries = Arc<Mutex<Vec<(String, Value)>>>;
@@ -44,6 +44,16 @@ impl Heard {
         let events = self.on(topic);
         assert_eq!(events.len(), 1, "events on {topic}: {events:?}");
         events[0]
+    }
+
+    /// So many changes were there, and each was heard once, in order, on both topics that every change reaches.
+    #[track_caller]
+    pub(crate) fn assert_each_once(&self, changes: u64) {
+        assert_eq!(self.sentinel, changes + 1, "changes, with the last one");
+        for topic in [TASK_EVENTS, TASK_UPDATES] {
+            let sequences: Vec<_> = self.on(topic).iter().map(|event| event.sequence).collect();
+            assert_eq!(sequences, (1..=changes).collect::<Vec<_>>(), "{topic}");
+        }
     }
 }
 

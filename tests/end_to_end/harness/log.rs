@@ -55,6 +55,15 @@ impl Log {
         secrets::assert_none_in(&self.text(), &self.secrets, &self.file.display().to_string());
     }
 
+    /// No component has panicked, and no instance has ended with requests under way.
+    #[track_caller]
+    pub(crate) fn assert_no_panic(&self) {
+        let text = self.text();
+        for end in ["panicked", "An instance of"] {
+            assert!(!text.contains(end), "{text}");
+        }
+    }
+
     /// Every line that a component has written since the last check is one of docs/schemas/log-line.v1.json.
     #[track_caller]
     pub(crate) fn assert_documented(&self) {

@@ -16,6 +16,7 @@ pub(crate) mod log;
 pub(crate) mod node;
 pub(crate) mod nudge;
 pub(crate) mod openapi;
+pub(crate) mod origins;
 pub(crate) mod otlp;
 pub(crate) mod program;
 pub(crate) mod proxy;

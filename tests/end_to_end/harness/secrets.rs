@@ -20,10 +20,9 @@ const SHORTEST: usize = 8;
 pub(crate) fn of_log(variables: &BTreeMap<String, String>) -> Vec<String> {
     let declared = manifest()["variables"].as_table().unwrap().clone();
     let is_secret = |name: &String| declared[name].get("secret").and_then(toml::Value::as_bool) == Some(true);
-    let secret = variables.iter().filter(|(name, _)| is_secret(name)).map(|(_, value)| value.clone());
-    let mut values: Vec<_> = secret.chain([password(), START_OF_A_TOKEN.to_owned()]).collect();
-    values.retain(|value| value.len() >= SHORTEST || value == START_OF_A_TOKEN);
-    values
+    let secrets = variables.iter().filter(|(name, value)| is_secret(name) && value.len() >= SHORTEST);
+    let secrets = secrets.map(|(_, value)| value.clone());
+    secrets.chain([password(), START_OF_A_TOKEN.to_owned()]).collect()
 }
 
 /// Must not be in any answer.
