@@ -191,6 +191,44 @@ async fn the_list_has_the_newest_task_first() {
     assert_eq!(user.list().await, created);
 }
 
+/// The database writes the list, and a component the single task.
+#[tokio::test]
+async fn a_task_in_the_list_is_written_as_it_is_alone() {
+    let app = shared();
+    let user = app.user();
+    let titles = [
+        "\"quoted\" \\ \u{8}\u{c}\t\n\r\u{1}\u{1f}\u{7f} /</script>",
+        "é 漢字 🦀 \u{2028}\u{feff}x",
+        "},{\"id\":",
+    ];
+    let due_dates = [
+        "0000-01-01T00:00:00Z",
+        "0000-02-29T23:59:59.5Z",
+        "0001-01-01T00:00:00.000001Z",
+        "1969-12-31T23:59:59.999999Z",
+        "2026-12-01T10:00:00.000Z",
+        "2026-12-01T10:00:00.120Z",
+        "2026-12-01T10:00:00.100010+05:30",
+        "9999-12-31T23:59:59.999999Z",
+    ];
+    let tasks = titles.map(|title| json!({"title": title})).into_iter();
+    let tasks = tasks.chain(due_dates.map(|due_date| json!({"title": "Due", "due_date": due_date})));
+    let mut alone = Vec::new();
+    for task in tasks {
+        let created = user.post_task(&task).await;
+        let id = id(&created.task(201));
+        let read = user.get(&format!("{TASKS}/{id}")).await;
+        assert_eq!(read.text(), created.text());
+        // Every other one is done.
+        let done = alone.len() % 2 == 0;
+        alone.push(if done { user.call(Route::Complete, &id).await.text() } else { read.text() });
+    }
+    alone.reverse();
+    let list = user.get(TASKS).await;
+    assert_eq!(list.text(), format!(r#"{{"tasks":[{}],"count":{}}}"#, alone.join(","), alone.len()));
+    list.ok(200);
+}
+
 #[tokio::test]
 async fn the_list_has_only_the_users_own_tasks() {
     let app = shared();

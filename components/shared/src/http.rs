@@ -122,6 +122,11 @@ impl Reply {
         Ok(Reply::new(status, content_type(JSON), body.into()))
     }
 
+    /// 200 with what is JSON already.
+    pub fn written(json: String) -> Reply {
+        Reply::text(JSON, json)
+    }
+
     /// 200 with text of that media type.
     pub fn text(media_type: &'static str, text: String) -> Reply {
         Reply::new(StatusCode::OK, content_type(media_type), text.into())

@@ -37,12 +37,11 @@ pub const LONGEST_STATEMENT: Duration = config::STATEMENT_TIMEOUT.saturating_add
 /// How long a mutation may wait until others of its user are through in the same instance.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
-/// The user's tasks, newest first; with `completed`, only those that are, or are not.
-pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<Vec<Task>, Error> {
+/// The user's tasks, newest first, as the JSON that answers a call; with `completed`, only those that are, or are not.
+pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<String, Error> {
     let parameters = vec![uuid(user), optional(completed)];
     let rows = query(include_str!("sql/list_tasks.sql"), parameters).await?;
-    let stored: Vec<StoredTask> = only_row(rows)?.json()?;
-    stored.into_iter().map(StoredTask::task).collect()
+    only_row(rows)?.next()
 }
 
 /// One task.
@@ -378,30 +377,6 @@ impl Row {
             Topic::parse(&topic).ok_or_else(|| Error::Internal(format!("{topic:?} is not a topic")))?;
         let user_id = self.next()?;
         Ok(Requeued { id, topic, change: self.json::<StoredChange>()?.of(user_id)? })
-    }
-}
-
-/// A task of a list, in JSON; instants in microseconds.
-#[derive(Deserialize)]
-struct StoredTask {
-    id: Uuid,
-    title: String,
-    completed: bool,
-    due_date: Option<i64>,
-    created_at: i64,
-    updated_at: i64,
-}
-
-impl StoredTask {
-    fn task(self) -> Result<Task, Error> {
-        Ok(Task {
-            id: self.id,
-            title: self.title,
-            completed: self.completed,
-            due_date: self.due_date.map(instant).transpose()?,
-            created_at: instant(self.created_at)?,
-            updated_at: instant(self.updated_at)?,
-        })
     }
 }
 

@@ -4,7 +4,7 @@ use shared::config;
 use shared::error::Error;
 use shared::http::{Call, Reply, serve};
 use shared::store;
-use shared::task::{NewTask, Task};
+use shared::task::NewTask;
 use spin_sdk::http::{IntoResponse, Method, Request};
 
 #[spin_sdk::http_service]
@@ -16,17 +16,10 @@ async fn tasks(request: Request) -> impl IntoResponse {
     .await
 }
 
-#[derive(serde::Serialize)]
-struct TaskList {
-    tasks: Vec<Task>,
-    count: usize,
-}
-
 async fn list(call: &Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     let completed = call.query_bool("completed")?;
-    let tasks = store::list_tasks(user, completed).await?;
-    Reply::ok(&TaskList { count: tasks.len(), tasks })
+    Ok(Reply::written(store::list_tasks(user, completed).await?))
 }
 
 async fn create(call: &mut Call) -> Result<Reply, Error> {

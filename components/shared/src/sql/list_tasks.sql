@@ -1,2 +1,2 @@
 -- $1 user, $2 only tasks that are (true) or are not (false) completed; null: both
-select list_tasks($1, $2)
+select task_list($1, $2)
