@@ -88,13 +88,16 @@ fn judge(mut deny: Command, manifest: &str, checks: &[&str]) -> Result<Outcome> 
     })
 }
 
-/// What git says when it is the network's fault, which is nobody's here.
-const UNREACHABLE: [&str; 5] = [
+/// What git says when it is the network's fault, which is nobody's here. A server that says "no" is not: then the database has moved.
+const UNREACHABLE: [&str; 8] = [
     "Could not resolve host",
     "Could not resolve proxy",
     "Failed to connect",
     "Connection timed out",
-    "The requested URL returned error",
+    "CONNECT tunnel failed",
+    "The requested URL returned error: 407",
+    "The requested URL returned error: 429",
+    "The requested URL returned error: 5",
 ];
 
 fn why_not_fetched(said: &str, from_clone: bool) -> Outcome {
@@ -121,6 +124,11 @@ mod tests {
             matches!(why_not_fetched(&offline, false), Outcome::NotChecked(why) if why.contains("resolve host"))
         );
         assert!(matches!(why_not_fetched(&offline, true), Outcome::Bad(_)));
+        let answered = |status| {
+            format!("{failed}fatal: unable to access 'X': The requested URL returned error: {status}\n")
+        };
+        assert!(matches!(why_not_fetched(&answered(503), false), Outcome::NotChecked(_)));
+        assert!(matches!(why_not_fetched(&answered(404), false), Outcome::Bad(_)));
         let no_clone = format!("{failed}fatal: 'X' does not appear to be a git repository\n");
         for said in [no_clone.as_str(), "error: deny.toml is none", "failed to spawn git"] {
             assert!(matches!(why_not_fetched(said, false), Outcome::Bad(_)), "{said}");

@@ -113,6 +113,14 @@ fn judge(name: &str, printed: &str, accepted: Option<&BTreeMap<String, String>>)
     }
     let is_accepted = |id: &str| accepted.is_some_and(|accepted| accepted.contains_key(id));
     let new: Vec<_> = found.iter().filter(|(id, _)| !is_accepted(id)).collect();
+    let accepted = accepted.into_iter().flatten();
+    let gone: Vec<_> = accepted.map(|(id, _)| id.as_str()).filter(|id| !found.contains_key(*id)).collect();
+    if !gone.is_empty() {
+        return Ok(Outcome::Bad(format!(
+            "dev/{name} has {} no more: take it out of {ACCEPTED}",
+            gone.join(", ")
+        )));
+    }
     if new.is_empty() {
         let known = match found.len() {
             0 => String::new(),
@@ -145,6 +153,10 @@ mod tests {
         let accepted = BTreeMap::from([("GO-1".to_owned(), "why".to_owned())]);
         assert!(matches!(judge("p", &called, Some(&accepted)).unwrap(), Outcome::Good(_)));
         assert!(matches!(judge("p", &finding(""), None).unwrap(), Outcome::Good(_)));
+        let Outcome::Bad(what) = judge("p", &finding(""), Some(&accepted)).unwrap() else {
+            panic!("an exception for nothing")
+        };
+        assert!(what.contains("GO-1 no more"), "{what}");
         assert!(judge("p", "panic: no JSON", None).is_err());
     }
 }

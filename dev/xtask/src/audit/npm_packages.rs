@@ -9,15 +9,12 @@ use serde_json::Value;
 use super::{Outcome, output, text};
 use crate::progress::Progress;
 use crate::project::Project;
+use crate::steps::node;
 
 const DIRECTORIES: [&str; 2] = ["components/reference", "tests/node"];
 
 pub(super) fn check(project: &Project, progress: &Arc<Progress>) -> Result<Vec<Outcome>> {
-    if stack::programs::find("npm").is_none() {
-        return Ok(vec![Outcome::NotChecked(
-            "advisories about npm packages: there is no npm here".to_owned(),
-        )]);
-    }
+    node::ensure(project, progress, "audit of npm packages")?;
     progress.step("npm packages checked", || {
         DIRECTORIES.iter().map(|directory| audit(project, directory)).collect()
     })
@@ -43,11 +40,15 @@ fn judge(directory: &str, printed: &str, said: &str) -> Outcome {
             )),
         };
     }
-    // npm answers with a report whenever the registry does.
-    match report.get("message").and_then(Value::as_str) {
-        Some(why) => Outcome::NotChecked(format!("{directory}: advisories about npm packages: {why}")),
-        None => Outcome::Bad(format!("{directory}: npm audit failed: {printed}{said}")),
+    let failed = || Outcome::Bad(format!("{directory}: npm audit failed: {printed}{said}"));
+    let Some(why) = report.get("message").and_then(Value::as_str) else { return failed() };
+    match report.get("statusCode").and_then(Value::as_u64) {
+        None if why.starts_with("request to ") => {}
+        // A mirror that knows of no advisories, a proxy that asks who we are, too many questions, a registry in trouble.
+        Some(404 | 405 | 407 | 429 | 500..) => {}
+        _ => return failed(),
     }
+    Outcome::NotChecked(format!("{directory}: advisories about npm packages: {why}"))
 }
 
 #[cfg(test)]
@@ -63,8 +64,15 @@ mod tests {
             judge("d", found, ""),
             Outcome::Bad("d: advisories about evil: see `npm audit` there".to_owned())
         );
-        let offline = r#"{"message": "request failed, reason: getaddrinfo ENOTFOUND", "error": {}}"#;
+        let offline = r#"{"message": "request to X failed, reason: getaddrinfo ENOTFOUND", "error": {}}"#;
         assert!(matches!(judge("d", offline, ""), Outcome::NotChecked(why) if why.contains("ENOTFOUND")));
-        assert!(matches!(judge("d", "", "npm: not a command"), Outcome::Bad(_)));
+        let answered = |status| format!(r#"{{"message": "POST X", "statusCode": {status}}}"#);
+        for status in [405, 503] {
+            assert!(matches!(judge("d", &answered(status), ""), Outcome::NotChecked(_)), "{status}");
+        }
+        let no_lock = r#"{"error": {"code": "ENOLOCK"}}"#;
+        for wrong in [answered(400).as_str(), r#"{"message": "Invalid lock"}"#, no_lock, ""] {
+            assert!(matches!(judge("d", wrong, "said"), Outcome::Bad(_)), "{wrong}");
+        }
     }
 }

@@ -19,7 +19,7 @@ pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>) -> Result<Pat
         return Ok(program);
     }
     let inputs = ["go.mod", "go.sum", "main.go"].map(|file| project.path("dev/daprd").join(file));
-    let directory = cache::entry("daprd", &inputs, |directory| {
+    let directory = cache::entry("daprd-with-names", &inputs, |directory| {
         go::ensure(project, progress, ADVICE)?;
         go::build(project, progress, "Dapr sidecar built", "daprd", &directory.join("daprd"))
     })?;

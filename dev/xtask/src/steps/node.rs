@@ -44,7 +44,7 @@ pub(crate) fn modules(
 }
 
 /// Makes sure that there are `node` and `npm`.
-fn ensure(project: &Project, progress: &Arc<Progress>, what: &str) -> Result<()> {
+pub(crate) fn ensure(project: &Project, progress: &Arc<Progress>, what: &str) -> Result<()> {
     let advice = || format!("{what}: this needs Node.js {OLDEST} or newer, from https://nodejs.org");
     if stack::programs::find("node").is_none() || stack::programs::find("npm").is_none() {
         let install = || packages::install(project, "Node.js", &["nodejs", "npm"]);
