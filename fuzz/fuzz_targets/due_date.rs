@@ -29,7 +29,8 @@ fuzz_target!(|text: &str| {
 
 /// Whether its year in UTC can be written. Where the leap second at the end of the last year leads is nobody's concern.
 fn in_range(instant: jiff::Timestamp) -> bool {
-    const FIRST: i64 = -62_167_219_200;
-    const LAST: i64 = 253_402_300_799;
-    (FIRST..LAST).contains(&instant.as_second())
+    const SECOND: i128 = 1_000_000_000;
+    const FIRST: i128 = -62_167_219_200 * SECOND;
+    const LAST: i128 = 253_402_300_799 * SECOND;
+    (FIRST..LAST).contains(&instant.as_nanosecond())
 }
