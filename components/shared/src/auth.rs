@@ -1,6 +1,6 @@
 //! Who is calling (docs/contract.md, "Who is calling").
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
@@ -17,7 +17,7 @@ mod keys;
 const SIDECAR_TOKEN: &str = "dapr-api-token";
 
 /// The cookie that carries a token.
-const TOKEN_COOKIE: &str = "auth_token";
+const TOKEN_COOKIE: &[u8] = b"auth_token";
 
 /// A longer token is not looked at, in bytes: one with a few hundred claims would fit.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
@@ -34,9 +34,9 @@ pub struct Verifier {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token<'a> {
     /// In `Authorization: Bearer …`.
-    Bearer(&'a str),
+    Bearer(&'a [u8]),
     /// In the cookie `auth_token`, which browsers send by themselves: the origin must be checked too.
-    Cookie(&'a str),
+    Cookie(&'a [u8]),
 }
 
 #[derive(Deserialize)]
@@ -82,7 +82,7 @@ impl Verifier {
         claims.sub.as_str().and_then(|sub| Uuid::parse_str(sub).ok()).ok_or(Error::INVALID_TOKEN_PAYLOAD)
     }
 
-    fn claims(&self, token: &str) -> Option<Claims> {
+    fn claims(&self, token: &[u8]) -> Option<Claims> {
         if token.len() > MAX_TOKEN_BYTES {
             return None;
         }
@@ -113,16 +113,15 @@ pub fn internal_token(headers: &HeaderMap) -> Option<&[u8]> {
         return Some(token.as_bytes());
     }
     let (Token::Bearer(token) | Token::Cookie(token)) =
-        headers.get(header::AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?))?;
-    Some(token.as_bytes())
+        headers.get(header::AUTHORIZATION).and_then(bearer)?;
+    Some(token)
 }
 
 /// The token of a request; the header wins over the cookie. One that is there twice is none: who else reads the request may have
-/// read the other.
+/// read the other. All of this is about bytes, since a header may have others than ASCII: they make a token a bad one, and no
+/// other cookie.
 pub fn token(headers: &HeaderMap) -> Result<Token<'_>, Error> {
-    let bearers = headers.get_all(header::AUTHORIZATION).iter();
-    let bearer = only(bearers.filter_map(|value| bearer(value.to_str().ok()?)))?;
-    match bearer {
+    match only(headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer))? {
         Some(token) => Ok(token),
         None => only(cookies(headers))?.ok_or(Error::NOT_AUTHENTICATED),
     }
@@ -134,23 +133,33 @@ fn only<'a>(mut tokens: impl Iterator<Item = Token<'a>>) -> Result<Option<Token<
     if tokens.next().is_some() { Err(Error::INVALID_TOKEN) } else { Ok(token) }
 }
 
-fn bearer(authorization: &str) -> Option<Token<'_>> {
-    let (scheme, token) = authorization.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(Token::Bearer(token))
+fn bearer(authorization: &HeaderValue) -> Option<Token<'_>> {
+    let (scheme, token) = split_once(authorization.as_bytes(), b' ')?;
+    let token = token.trim_ascii();
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(Token::Bearer(token))
 }
 
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Token<'_>> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|cookies| cookies.split(';'))
-        .filter_map(|cookie| cookie.trim().split_once('='))
+    let pairs =
+        headers.get_all(header::COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
+    pairs
+        .filter_map(|cookie| split_once(cookie.trim_ascii(), b'='))
         .filter(|(name, _)| *name == TOKEN_COOKIE)
-        .map(|(_, value)| value.trim_matches('"'))
+        .map(|(_, value)| without_quotes(value))
         .filter(|token| !token.is_empty())
         .map(Token::Cookie)
+}
+
+fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
+    let mut parts = bytes.splitn(2, |byte| *byte == at);
+    Some((parts.next()?, parts.next()?))
+}
+
+fn without_quotes(mut value: &[u8]) -> &[u8] {
+    while let [b'"', rest @ ..] | [rest @ .., b'"'] = value {
+        value = rest;
+    }
+    value
 }
 
 #[cfg(test)]
@@ -183,7 +192,9 @@ mod tests {
     }
 
     fn check(token: &str) -> Result<Uuid, String> {
-        verifier("", Expected::default()).user(Token::Bearer(token)).map_err(|error| error.to_string())
+        verifier("", Expected::default())
+            .user(Token::Bearer(token.as_bytes()))
+            .map_err(|error| error.to_string())
     }
 
     fn verifier(jwks: &str, expected: Expected<'_>) -> Verifier {
@@ -249,6 +260,8 @@ mod tests {
         let bad_keys = [
             json!({"kty": "RSA", "n": "AQAB", "e": "AQAB"}),
             json!({"kty": "RSA", "n": "A".repeat(400), "e": "AQAB"}),
+            // An odd number of 2040 bits, and a zero byte before it.
+            json!({"kty": "RSA", "n": format!("AP{}", "_".repeat(340)), "e": "AQAB"}),
             json!({"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}),
             json!({"kty": "OKP", "crv": "Ed25519", "x": "AA"}),
         ];
@@ -273,7 +286,7 @@ mod tests {
         let check = |extra: Value| {
             let mut claims = json!({"sub": USER, "exp": in_an_hour()});
             claims.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-            verifier.user(Token::Bearer(&sign(claims, "HS256", SECRET))).is_ok()
+            verifier.user(Token::Bearer(sign(claims, "HS256", SECRET).as_bytes())).is_ok()
         };
         assert!(check(json!({"iss": "https://issuer.example", "aud": "tasks"})));
         assert!(check(json!({"iss": "https://issuer.example", "aud": ["others", "tasks"]})));
@@ -330,6 +343,9 @@ mod tests {
             [(header::AUTHORIZATION, "Bearer one"), (header::AUTHORIZATION, "Bearer two")],
             [(header::COOKIE, "auth_token=one"), (header::COOKIE, "auth_token=one")],
             [(header::COOKIE, "auth_token=one; auth_token=two"), (header::ACCEPT, "*/*")],
+            [(header::AUTHORIZATION, "Bearer one\u{e9}"), (header::AUTHORIZATION, "Bearer two")],
+            [(header::COOKIE, "auth_token=one; name=\u{e9}"), (header::COOKIE, "auth_token=two")],
+            [(header::COOKIE, "auth_token=one\u{e9}"), (header::COOKIE, "auth_token=two")],
         ] {
             assert_eq!(token(&headers(&pairs)).unwrap_err().to_string(), "Invalid or expired token");
         }
@@ -338,7 +354,7 @@ mod tests {
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
-            headers.append(name, value.parse().unwrap());
+            headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         headers
     }
@@ -346,12 +362,17 @@ mod tests {
     #[test]
     fn the_header_wins_over_the_cookie() {
         let both = headers(&[(header::AUTHORIZATION, "bearer one"), (header::COOKIE, "auth_token=two")]);
-        assert_eq!(token(&both).unwrap(), Token::Bearer("one"));
+        assert_eq!(token(&both).unwrap(), Token::Bearer(b"one"));
         let cookie = headers(&[(header::COOKIE, "a=b; auth_token=two; c=d")]);
-        assert_eq!(token(&cookie).unwrap(), Token::Cookie("two"));
+        assert_eq!(token(&cookie).unwrap(), Token::Cookie(b"two"));
+        let beside_another = headers(&[(header::COOKIE, "name=Jos\u{e9}; auth_token=two")]);
+        assert_eq!(token(&beside_another).unwrap(), Token::Cookie(b"two"));
+        let bad_beside_cookie =
+            headers(&[(header::AUTHORIZATION, "Bearer \u{e9}"), (header::COOKIE, "auth_token=two")]);
+        assert_eq!(token(&bad_beside_cookie).unwrap(), Token::Bearer("\u{e9}".as_bytes()));
         let other_scheme =
             headers(&[(header::AUTHORIZATION, "Basic abc"), (header::COOKIE, "auth_token=two")]);
-        assert_eq!(token(&other_scheme).unwrap(), Token::Cookie("two"));
+        assert_eq!(token(&other_scheme).unwrap(), Token::Cookie(b"two"));
     }
 
     #[test]

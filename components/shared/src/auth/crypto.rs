@@ -9,6 +9,9 @@ use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
 use rsa::{BoxedUint, Pkcs1v15Sign, PublicKey};
 use sha2::{Digest, Sha256};
 
+/// The shortest modulus for RS256 (RFC 7518 §3.3).
+const MIN_MODULUS_BITS: u32 = 2048;
+
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: sign_nothing,
     verifier_factory: verifier,
@@ -55,7 +58,11 @@ fn rsa_key(key: &DecodingKey) -> Result<PublicKey> {
     let DecodingKeyKind::RsaModulusExponent { n, e } = key.kind() else {
         return Err(ErrorKind::InvalidKeyFormat.into());
     };
-    let key = PublicKey::new(BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
+    let (n, e) = (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
+    if n.bit_width_vartime() < MIN_MODULUS_BITS {
+        return Err(ErrorKind::InvalidRsaKey(format!("RS256 needs {MIN_MODULUS_BITS} bits at least")).into());
+    }
+    let key = PublicKey::new(n, e);
     key.map_err(|error| ErrorKind::InvalidRsaKey(error.to_string()).into())
 }
 
