@@ -3,8 +3,8 @@
 
 use tokio_postgres::error::SqlState;
 
-use crate::harness::Setup;
 use crate::harness::database::{APP, Database, MONITOR};
+use crate::harness::{Setup, wait};
 
 /// What an intruder who has the app's password must not be able to do.
 const BEYOND_THE_APP: [&str; 15] = [
@@ -69,4 +69,16 @@ async fn the_apps_of_this_suite_have_the_apps_role() {
     let rows = app.database.client().await.query(sql, &[]).await.unwrap();
     let roles: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(roles, [APP]);
+}
+
+/// Whoever may connect can take an advisory lock.
+#[tokio::test]
+async fn a_role_without_rights_holds_up_no_mutation() {
+    let app = Setup::new().with_dapr().start();
+    let client = app.database.client_of(MONITOR).await;
+    let left_to_drain = "SELECT pg_advisory_lock(8386110886206600052)";
+    client.batch_execute(left_to_drain).await.unwrap();
+    let user = app.user();
+    user.create("While it is held").await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
 }
