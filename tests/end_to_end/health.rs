@@ -42,7 +42,7 @@ async fn without_a_database_health_names_it_and_shows_no_credentials() {
     let app = Setup::new().behind_proxy().start();
     health(&app).await.ok(200);
     app.proxy().cut();
-    let answer = health(&app).await;
+    let answer = app.wait_unhealthy("health").await;
     let body = answer.ok(503);
     assert_eq!((&body["status"], &body["database"]), (&json!("unavailable"), &json!("unreachable")));
     for secret in [&*app.database.password(), SECRET, "postgres://", "127.0.0.1"] {

@@ -67,7 +67,7 @@ async fn without_a_database() -> BTreeSet<String> {
     user.create("Its drain can't settle").await;
     app.proxy().cut();
     user.call(Route::List, "").await.database_unavailable();
-    user.get("/api/v1/health").await.ok(503);
+    app.wait_unhealthy("health").await;
     wait_for_line(&app, "drain stopped").await;
     messages(&app.log().entries())
 }
@@ -195,8 +195,9 @@ async fn every_line_of_a_failing_request_has_its_correlation_id() {
         Answer::to(user.on(route, &task).header(HEADER, &sent)).await.database_unavailable();
         expected.insert(sent);
     }
+    app.wait_unhealthy("health").await;
+    expected.insert("health".to_owned());
     for (sent, request) in [
-        ("health", user.anonymous(Method::GET, "/api/v1/health")),
         ("relay", user.anonymous(Method::POST, "/internal/relay").header("dapr-api-token", APP_TOKEN)),
         ("refused", user.anonymous(Method::POST, "/internal/relay").header("dapr-api-token", "a guess")),
     ] {

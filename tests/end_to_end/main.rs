@@ -2,7 +2,7 @@
 //!
 //! | what | modules |
 //! |---|---|
-//! | the routes, row by row of docs/contract.md | [`tasks`], [`task`], [`complete`], [`uncomplete`], [`health`], [`reference`] |
+//! | the routes, row by row of docs/contract.md | [`tasks`], [`lists`], [`task`], [`complete`], [`uncomplete`], [`health`], [`reference`] |
 //! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`isolation`], [`errors`], [`correlation`] |
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`], [`schemathesis`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
@@ -61,6 +61,8 @@ mod kafka;
 mod keys;
 #[cfg(test)]
 mod leases;
+#[cfg(test)]
+mod lists;
 #[cfg(test)]
 mod logs;
 #[cfg(test)]

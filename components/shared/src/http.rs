@@ -21,6 +21,11 @@ use crate::limit::within;
 use crate::log::{self, Level};
 use crate::outbox::{self, Delivery};
 use crate::trace::{CORRELATION_HEADER, Trace};
+use crate::turns::Turn;
+
+mod pieces;
+
+use pieces::Pieces;
 
 /// The longest body that is read.
 pub const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -50,9 +55,23 @@ pub struct Call {
 pub struct Reply {
     status: StatusCode,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
     /// Whose changes are delivered after the response.
     changed: Option<Uuid>,
+}
+
+enum Body {
+    Whole(Bytes),
+    InPieces(Pieces),
+}
+
+impl Body {
+    fn length(&self) -> usize {
+        match self {
+            Body::Whole(body) => body.len(),
+            Body::InPieces(pieces) => pieces.length(),
+        }
+    }
 }
 
 /// Answers a request by `route`, if its method is one of `methods`, and then drains the outbox if the reply asks for it.
@@ -97,11 +116,11 @@ async fn respond(
         call.answer(methods, route).await
     };
     let changed = result.as_ref().ok().and_then(|reply| reply.changed);
-    let response = call.response(methods, result).await;
+    let (status, response) = call.response(methods, result).await;
     if let Some(started) = started {
-        call.log_answer(response.status(), started.elapsed());
+        call.log_answer(status, started.elapsed());
     }
-    (response.into_response(), changed)
+    (response, changed)
 }
 
 impl Reply {
@@ -122,9 +141,10 @@ impl Reply {
         Ok(Reply::new(status, content_type(JSON), body.into()))
     }
 
-    /// 200 with what is JSON already.
-    pub fn written(json: String) -> Reply {
-        Reply::text(JSON, json)
+    /// 200 with JSON that is written already, in pieces. The turn lasts until they are taken.
+    pub fn in_pieces(pieces: Vec<String>, turn: Turn) -> Reply {
+        let body = Body::InPieces(Pieces { pieces, turn });
+        Reply { status: StatusCode::OK, headers: content_type(JSON), body, changed: None }
     }
 
     /// 200 with text of that media type.
@@ -144,7 +164,7 @@ impl Reply {
     }
 
     fn new(status: StatusCode, headers: HeaderMap, body: Bytes) -> Reply {
-        Reply { status, headers, body, changed: None }
+        Reply { status, headers, body: Body::Whole(body), changed: None }
     }
 
     /// After the response, what was changed is delivered, unless another drain does it.
@@ -292,24 +312,30 @@ impl Call {
         &self,
         methods: &[Method],
         result: Result<Reply, Error>,
-    ) -> http::Response<FullBody<Bytes>> {
-        let reply = result.unwrap_or_else(|error| self.refusal(&error));
-        let mut response = http::Response::new(FullBody::new(Bytes::new()));
-        *response.status_mut() = reply.status;
+    ) -> (StatusCode, Result<WasiResponse, ErrorCode>) {
+        let Reply { status, headers, body, .. } = result.unwrap_or_else(|error| self.refusal(&error));
+        let mut response = http::Response::new(());
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
         let headers = response.headers_mut();
-        *headers = reply.headers;
         // Without a content length, Spin's connections wait for a delayed acknowledgement: 44 ms.
-        headers.insert(header::CONTENT_LENGTH, reply.body.len().into());
+        headers.insert(header::CONTENT_LENGTH, body.length().into());
         insert(headers, HeaderName::from_static(CORRELATION_HEADER), &self.trace.correlation_id);
-        if reply.status == StatusCode::UNAUTHORIZED {
+        // A cache may keep what a cookie let through (RFC 9111 §3.5 is about `Authorization` alone).
+        headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if reply.status == StatusCode::METHOD_NOT_ALLOWED || self.head.method == Method::OPTIONS {
+        if status == StatusCode::METHOD_NOT_ALLOWED || self.head.method == Method::OPTIONS {
             insert(headers, header::ALLOW, &method_list(methods));
         }
         self.add_cors(headers, methods).await;
-        *response.body_mut() = FullBody::new(reply.body);
-        response
+        let (head, ()) = response.into_parts();
+        let response = match body {
+            Body::Whole(body) => http::Response::from_parts(head, FullBody::new(body)).into_response(),
+            Body::InPieces(pieces) => pieces.response(head),
+        };
+        (status, response)
     }
 
     fn refusal(&self, error: &Error) -> Reply {

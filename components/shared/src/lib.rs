@@ -12,6 +12,7 @@
 //! | [`log`] | JSON lines, each of a level |
 //! | [`limit`] | how long something may take |
 //! | [`auth`] | who is calling |
+//! | [`turns`] | who has to wait for whom within an instance |
 //! | [`store`] | one function per SQL statement |
 //! | [`dapr`] | the sidecar |
 //! | [`outbox`] | claim, publish, settle |
@@ -33,3 +34,4 @@ pub mod outbox;
 pub mod store;
 pub mod task;
 pub mod trace;
+pub mod turns;

@@ -4,7 +4,9 @@
 //! anything else than the database ([`connection`]).
 
 mod connection;
-mod turns;
+mod list;
+
+pub use list::{TaskList, list_tasks};
 
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ use crate::limit::within;
 use crate::outbox::{Claim, Claimed, Counts, Delivery, Done, Outcome, Requeued, Wanted};
 use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
+use crate::turns::{self, Line};
 
 /// SQLSTATE foreign_key_violation.
 const FOREIGN_KEY_VIOLATION: &str = "23503";
@@ -34,15 +37,8 @@ const UNAVAILABLE: [&str; 7] = ["57P01", "57P02", "57P03", "53300", "25006", "57
 /// gives a statement: that one ends it where it runs; this is for a server that says nothing.
 pub const LONGEST_STATEMENT: Duration = config::STATEMENT_TIMEOUT.saturating_add(Duration::from_secs(1));
 
-/// How long a mutation may wait until others of its user are through in the same instance.
+/// How long a mutation or a list may wait until others of its user are through in the same instance.
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
-
-/// The user's tasks, newest first, as the JSON that answers a call; with `completed`, only those that are, or are not.
-pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<String, Error> {
-    let parameters = vec![uuid(user), optional(completed)];
-    let rows = query(include_str!("sql/list_tasks.sql"), parameters).await?;
-    only_row(rows)?.next()
-}
 
 /// One task.
 ///
@@ -289,7 +285,7 @@ async fn query(sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec
 
 /// The same for what changes tasks of the user's.
 async fn mutate(user: Uuid, sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
-    match within(LONGEST_WAIT, turns::take(user)).await {
+    match within(LONGEST_WAIT, turns::take(Line::Mutations(user))).await {
         Some(_turn) => query(sql, parameters).await,
         None => {
             Err(Unreachable(format!("the user's changes before this one took more than {LONGEST_WAIT:?}")))

@@ -3,7 +3,7 @@
 use shared::config;
 use shared::error::Error;
 use shared::http::{Call, Reply, serve};
-use shared::store;
+use shared::store::{self, TaskList};
 use shared::task::NewTask;
 use spin_sdk::http::{IntoResponse, Method, Request};
 
@@ -19,7 +19,8 @@ async fn tasks(request: Request) -> impl IntoResponse {
 async fn list(call: &Call) -> Result<Reply, Error> {
     let user = call.user().await?;
     let completed = call.query_bool("completed")?;
-    Ok(Reply::written(store::list_tasks(user, completed).await?))
+    let TaskList { pieces, turn } = store::list_tasks(user, completed).await?;
+    Ok(Reply::in_pieces(pieces, turn))
 }
 
 async fn create(call: &mut Call) -> Result<Reply, Error> {

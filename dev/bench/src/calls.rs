@@ -65,6 +65,12 @@ impl Users {
         Arc::new(move |call| users.request(call, Method::OPTIONS, "/api/v1/tasks", String::new()))
     }
 
+    /// Asks whether the API can work, which needs no token.
+    pub(crate) fn health(&self) -> Make {
+        let users = self.clone();
+        Arc::new(move |call| users.request(call, Method::GET, "/api/v1/health", String::new()))
+    }
+
     /// Lists all tasks of a user.
     pub(crate) fn list(&self) -> Make {
         let users = self.clone();
@@ -90,12 +96,17 @@ impl Users {
 
     /// Gives each user completed tasks, which the calls above expect: an API that creates others does not disturb them.
     pub(crate) async fn seed(&self, database_url: &str) -> Result<()> {
+        self.seed_with("A task to read", database_url).await
+    }
+
+    /// The same with this title.
+    pub(crate) async fn seed_with(&self, title: &str, database_url: &str) -> Result<()> {
         let owners = self.users.iter().flat_map(|user| (0..self.tasks).map(|_| user.id));
         let (owners, tasks): (Vec<Uuid>, Vec<Uuid>) =
             owners.zip((0..).map(|number| self.task_id(number))).unzip();
         let sql = "insert into tasks (id, user_id, title, completed)
-            select task, owner, 'A task to read', true from unnest($1::uuid[], $2::uuid[]) as seed (task, owner)";
-        crate::connect(database_url).await?.execute(sql, &[&tasks, &owners]).await?;
+            select task, owner, $3, true from unnest($1::uuid[], $2::uuid[]) as seed (task, owner)";
+        crate::connect(database_url).await?.execute(sql, &[&tasks, &owners, &title]).await?;
         Ok(())
     }
 

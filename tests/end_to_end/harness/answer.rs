@@ -22,7 +22,7 @@ pub(crate) struct Answer {
 
 impl Answer {
     /// Sends the request. Both it and its answer must be as docs/openapi.yaml says, and show no secret. Every answer must say its length,
-    /// or a keep-alive client of Spin's waits 40 ms, because Spin leaves TCP_NODELAY off.
+    /// or a keep-alive client of Spin's waits 40 ms, because Spin leaves TCP_NODELAY off. No cache may keep what is private.
     pub(crate) async fn to(request: RequestBuilder) -> Self {
         let (client, request) = request.build_split();
         let request = request.expect("a request");
@@ -34,6 +34,9 @@ impl Answer {
         let answer = Self { status, headers, body };
         let length = answer.body.len().to_string();
         assert_eq!(answer.header("content-length"), Some(length.as_str()), "content-length of {answer:?}");
+        if !sent.path.starts_with("/api/docs") && !sent.path.starts_with("/api/openapi.json") {
+            assert_eq!(answer.header("cache-control"), Some("no-store"), "{answer:?}");
+        }
         secrets::assert_none_in(
             &format!("{:?}\n{}", answer.headers, answer.text()),
             secrets::of_answers(),

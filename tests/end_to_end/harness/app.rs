@@ -5,15 +5,17 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use reqwest::Method;
 use stack::AppOptions;
 use uuid::Uuid;
 
+use crate::harness::answer::Answer;
 use crate::harness::collector::{Dapr, Heard};
 use crate::harness::database::Database;
 use crate::harness::log::Log;
 use crate::harness::origins::ALLOWED_ORIGIN;
 use crate::harness::proxy::Proxy;
-use crate::harness::{Setup, User, environment, secrets, turn};
+use crate::harness::{Setup, User, environment, secrets, turn, wait};
 
 /// What the host is started with, each time.
 pub(crate) struct Launch {
@@ -94,6 +96,18 @@ impl App {
 
     pub(crate) fn user_with_id(&self, id: Uuid) -> User {
         User::with_id(&self.url(), id)
+    }
+
+    /// Asks for its health, with that correlation id, until it is not well: what was found before is told for a second.
+    pub(crate) async fn wait_unhealthy(&self, correlation_id: &str) -> Answer {
+        let user = self.user();
+        wait::until(wait::SOON, "an app that is not well", async || {
+            let request =
+                user.anonymous(Method::GET, "/api/v1/health").header("x-correlation-id", correlation_id);
+            let answer = Answer::to(request).await;
+            (answer.status == 503).then_some(answer)
+        })
+        .await
     }
 
     pub(crate) fn log(&self) -> &Log {

@@ -17,7 +17,7 @@ mod reader;
 const API: &str = "/api/";
 
 /// Headers of HTTP itself.
-const OF_HTTP: [&str; 3] = ["connection", "content-type", "date"];
+const OF_HTTP: [&str; 4] = ["cache-control", "connection", "content-type", "date"];
 
 /// The parsed document.
 pub(crate) struct Document {

@@ -11,7 +11,7 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -28,11 +28,10 @@ const SLOW: usize = 500;
 /// Connections of a flood.
 const FLOOD: usize = 64;
 
-/// Tasks of a user who collects them, and how often at once they list them.
+/// Tasks of a user who collects them.
 const COLLECTED: u64 = 10_000;
-const LISTS: usize = 4;
 
-/// What is answered to a request without a good token, to a list, and to a new task.
+/// What is answered to a request without a good token, to a health check or a list, and to a new task.
 const REFUSED: StatusCode = StatusCode::UNAUTHORIZED;
 const OK: StatusCode = StatusCode::OK;
 const CREATED: StatusCode = StatusCode::CREATED;
@@ -48,19 +47,23 @@ pub(super) enum Attack {
     SlowBodies,
     NoToken,
     WrongTokens,
+    HealthChecks,
     Mutations,
     HugeLists,
+    SlowReaders,
 }
 
 impl Attack {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 9] = [
         Self::IdleConnections,
         Self::SlowHeaders,
         Self::SlowBodies,
         Self::NoToken,
         Self::WrongTokens,
+        Self::HealthChecks,
         Self::Mutations,
         Self::HugeLists,
+        Self::SlowReaders,
     ];
 
     pub(super) fn name(self) -> String {
@@ -70,8 +73,12 @@ impl Attack {
             Self::SlowBodies => format!("{SLOW} connections whose bodies come a byte a second"),
             Self::NoToken => format!("a flood without a token, {FLOOD} connections"),
             Self::WrongTokens => format!("a flood with wrong tokens, {FLOOD} connections"),
+            Self::HealthChecks => format!("a flood of health checks, {FLOOD} connections"),
             Self::Mutations => format!("one user's mutations, {FLOOD} connections"),
-            Self::HugeLists => format!("one user's lists of {COLLECTED} tasks, {LISTS} connections"),
+            Self::HugeLists => format!("one user's lists of {COLLECTED} tasks, {FLOOD} connections"),
+            Self::SlowReaders => {
+                format!("one user's lists of 30 MB that nobody takes, {FLOOD} connections")
+            }
         }
     }
 
@@ -85,15 +92,23 @@ impl Attack {
             Self::SlowBodies => Ok(slow(port, &start_of_a_body()?, &answers)),
             Self::NoToken => Ok(flood(port, FLOOD, &Users::new("nobody", 0, 0).create(), REFUSED, &answers)),
             Self::WrongTokens => Ok(flood(port, FLOOD, &wrong_tokens(), REFUSED, &answers)),
+            Self::HealthChecks => Ok(flood(port, FLOOD, &Users::new("nobody", 0, 0).health(), OK, &answers)),
             Self::Mutations => Ok(flood(port, FLOOD, &Users::new("hog", 1, 0).create(), CREATED, &answers)),
-            Self::HugeLists => Ok(flood(port, LISTS, &collector().list(), OK, &answers)),
+            Self::HugeLists => Ok(flood(port, FLOOD, &collector().list(), OK, &answers)),
+            Self::SlowReaders => ask_and_wait(port).await,
         }
     }
 }
 
-/// Gives the collector their tasks.
+/// Gives the collectors their tasks.
 pub(super) async fn seed(database_url: &str) -> Result<()> {
-    collector().seed(database_url).await
+    collector().seed(database_url).await?;
+    // Six bytes of JSON for each character, of which there are as many as may be.
+    hoarder().seed_with(&"\u{1}".repeat(500), database_url).await
+}
+
+fn hoarder() -> Users {
+    Users::new("hoarder", 1, COLLECTED)
 }
 
 fn collector() -> Users {
@@ -164,14 +179,37 @@ async fn drip(port: u16, start: &str) -> Result<()> {
     }
 }
 
+/// Sends a request on each connection, and reads nothing.
+async fn ask_and_wait(port: u16) -> Result<JoinSet<()>> {
+    let token = token_of(&hoarder())?;
+    let request = format!("GET /api/v1/tasks HTTP/1.1\r\nhost: a\r\nauthorization: {token}\r\n\r\n");
+    let mut clients = JoinSet::new();
+    for _ in 0..FLOOD {
+        let socket = TcpSocket::new_v4()?;
+        // So that little is in the system's buffers.
+        socket.set_recv_buffer_size(4096)?;
+        let mut connection = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
+        connection.write_all(request.as_bytes()).await?;
+        clients.spawn(async move {
+            std::future::pending::<()>().await;
+            drop(connection);
+        });
+    }
+    Ok(clients)
+}
+
 /// The head of a request that would be a good one, and the first byte of its body.
 fn start_of_a_body() -> Result<String> {
-    let call = Users::new("slow", 1, 0).create()(0);
-    let token = call.headers().get(header::AUTHORIZATION).context("a token")?.to_str()?;
+    let token = token_of(&Users::new("slow", 1, 0))?;
     Ok(format!(
         "POST /api/v1/tasks HTTP/1.1\r\nhost: a\r\nauthorization: {token}\r\ncontent-type: application/json\r\n\
          content-length: 1000\r\n\r\n{{"
     ))
+}
+
+fn token_of(users: &Users) -> Result<String> {
+    let call = users.create()(0);
+    Ok(call.headers().get(header::AUTHORIZATION).context("a token")?.to_str()?.to_owned())
 }
 
 /// Each connection sends its next request as soon as it has its answer, which has to be of this status.

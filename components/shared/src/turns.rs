@@ -1,6 +1,6 @@
-//! A user's mutations take turns within an instance. In the database they would wait for each other anyway, for the row that
-//! numbers the user's changes, but there each would hold one of the component's 64 connections meanwhile: one user who sends
-//! many at once would leave none to anybody else.
+//! What takes turns within an instance, so that nobody who sends many requests at once takes all of a component's 64 connections:
+//! a user's mutations, which in the database would wait for each other anyway, for the row that numbers the user's
+//! changes; a user's lists; and checks of the health.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,15 +9,26 @@ use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 use spin_sdk::wasip3::wit_stream;
 use uuid::Uuid;
 
+/// Where to stand in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// A user's mutations.
+    Mutations(Uuid),
+    /// A user's lists.
+    Lists(Uuid),
+    /// Checks of the health.
+    Health,
+}
+
 thread_local! {
     static LINES: RefCell<Lines<StreamWriter<u8>>> = const { RefCell::new(Lines { of: Vec::new(), tickets: 0 }) };
 }
 
-/// Waits until no other mutation of the user is under way in this instance. The turn lasts until the value is dropped.
-pub(super) async fn take(user: Uuid) -> Turn {
+/// Waits until nobody who came before is at it in this instance. The turn lasts until the value is dropped.
+pub async fn take(line: Line) -> Turn {
     // One request can't wake another by Rust's own means, but a stream of the component model whose writer goes away does.
-    let (ticket, called) = LINES.with_borrow_mut(|lines| lines.join(user, wit_stream::new::<u8>));
-    let turn = Turn { user, ticket };
+    let (ticket, called) = LINES.with_borrow_mut(|lines| lines.join(line, wit_stream::new::<u8>));
+    let turn = Turn { line, ticket };
     if let Some(mut called) = called {
         called.next().await;
     }
@@ -25,21 +36,20 @@ pub(super) async fn take(user: Uuid) -> Turn {
 }
 
 /// A place at the head of a line, or in it.
-pub(super) struct Turn {
-    user: Uuid,
+pub struct Turn {
+    line: Line,
     ticket: u64,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        LINES.with_borrow_mut(|lines| lines.leave(self.user, self.ticket));
+        LINES.with_borrow_mut(|lines| lines.leave(self.line, self.ticket));
     }
 }
 
-/// Of each user with a mutation under way, who waits; whoever is first has the turn. A `Call` calls who waits for it by being
-/// dropped.
+/// Who stands in each line; whoever is first has the turn. A `Call` calls who waits for it by being dropped.
 struct Lines<Call> {
-    of: Vec<(Uuid, VecDeque<Place<Call>>)>,
+    of: Vec<(Line, VecDeque<Place<Call>>)>,
     tickets: u64,
 }
 
@@ -53,31 +63,31 @@ impl<Call> Lines<Call> {
     /// A ticket, and what to wait for, unless it is its turn at once.
     fn join<Called>(
         &mut self,
-        user: Uuid,
+        line: Line,
         new_call: impl FnOnce() -> (Call, Called),
     ) -> (u64, Option<Called>) {
         self.tickets += 1;
         let ticket = self.tickets;
-        match self.of.iter_mut().find(|(of, _)| *of == user) {
+        match self.of.iter_mut().find(|(of, _)| *of == line) {
             None => {
-                self.of.push((user, VecDeque::from([Place { ticket, call: None }])));
+                self.of.push((line, VecDeque::from([Place { ticket, call: None }])));
                 (ticket, None)
             }
-            Some((_, line)) => {
+            Some((_, places)) => {
                 let (call, called) = new_call();
-                line.push_back(Place { ticket, call: Some(call) });
+                places.push_back(Place { ticket, call: Some(call) });
                 (ticket, Some(called))
             }
         }
     }
 
     /// Whoever is first now is called.
-    fn leave(&mut self, user: Uuid, ticket: u64) {
-        let Some((_, line)) = self.of.iter_mut().find(|(of, _)| *of == user) else { return };
-        line.retain(|place| place.ticket != ticket);
-        match line.front_mut() {
+    fn leave(&mut self, line: Line, ticket: u64) {
+        let Some((_, places)) = self.of.iter_mut().find(|(of, _)| *of == line) else { return };
+        places.retain(|place| place.ticket != ticket);
+        match places.front_mut() {
             Some(first) => drop(first.call.take()),
-            None => self.of.retain(|(of, _)| *of != user),
+            None => self.of.retain(|(of, _)| *of != line),
         }
     }
 }
@@ -87,8 +97,8 @@ mod tests {
     use super::*;
     use std::rc::{Rc, Weak};
 
-    const USER: Uuid = Uuid::from_u128(1);
-    const OTHER: Uuid = Uuid::from_u128(2);
+    const USER: Line = Line::Mutations(Uuid::from_u128(1));
+    const OTHER: Line = Line::Mutations(Uuid::from_u128(2));
 
     /// It is gone once it was called.
     fn new_call() -> (Rc<()>, Weak<()>) {
@@ -113,6 +123,7 @@ mod tests {
         let (third, third_called) = lines.join(USER, new_call);
         let (second_called, third_called) = (second_called.unwrap(), third_called.unwrap());
         assert!(lines.join(OTHER, new_call).1.is_none());
+        assert!(lines.join(Line::Lists(Uuid::from_u128(1)), new_call).1.is_none());
         assert!(!is_called(&second_called));
         lines.leave(USER, first);
         assert!(is_called(&second_called) && !is_called(&third_called));

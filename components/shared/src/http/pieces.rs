@@ -1,0 +1,57 @@
+//! A body that is written piece by piece, as fast as it is taken.
+
+use std::time::Duration;
+
+use http::response::Parts;
+use spin_sdk::wasip3::http::types::{ErrorCode, HeaderError, Response as WasiResponse};
+use spin_sdk::wasip3::http_compat::BodyWriter;
+
+use crate::limit::within;
+use crate::turns::Turn;
+
+/// How long a caller may take for a piece: no host bounds it, and what is not taken stays in memory. A megabyte in it is
+/// a slow line of a telephone.
+const TAKEN_WITHIN: Duration = Duration::from_secs(30);
+
+/// What is shorter, in bytes, is in the host's buffers at once.
+const SHORT: usize = 16 * 1024;
+
+/// What a body consists of, and a turn that lasts until it is taken.
+pub(super) struct Pieces {
+    pub(super) pieces: Vec<String>,
+    pub(super) turn: Turn,
+}
+
+impl Pieces {
+    pub(super) fn length(&self) -> usize {
+        self.pieces.iter().map(String::len).sum()
+    }
+
+    /// The response, whose pieces are written while the host hands it on.
+    pub(super) fn response(self, head: Parts) -> Result<WasiResponse, ErrorCode> {
+        let (writer, contents, trailers) = BodyWriter::new();
+        let invalid = |error: HeaderError| ErrorCode::InternalError(Some(error.to_string()));
+        let headers = head.headers.try_into().map_err(invalid)?;
+        let (response, _) = WasiResponse::new(headers, Some(contents), trailers);
+        _ = response.set_status_code(head.status.as_u16());
+        spin_sdk::wasip3::spawn(self.write(writer));
+        Ok(response)
+    }
+
+    /// A writer that is dropped before its end ends the connection.
+    async fn write(self, mut writer: BodyWriter) {
+        let Pieces { pieces, turn } = self;
+        for piece in pieces {
+            let is_short = piece.len() < SHORT;
+            let writing = writer.stream_writer.write_all(piece.into_bytes());
+            let left = if is_short { Some(writing.await) } else { within(TAKEN_WITHIN, writing).await };
+            // Nobody takes it any more, or too slowly.
+            if left.is_none_or(|left| !left.is_empty()) {
+                return;
+            }
+        }
+        drop(turn);
+        drop(writer.stream_writer);
+        _ = writer.result_writer.write(Ok(None)).await;
+    }
+}
