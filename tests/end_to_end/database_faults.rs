@@ -1,4 +1,4 @@
-//! A database that cannot be reached, never answers, is locked or only reads.
+//! A database that cannot be reached, never answers, is locked, slow or only reads.
 
 use std::time::{Duration, Instant};
 
@@ -112,6 +112,25 @@ async fn a_lock_that_nobody_gives_back_piles_up_no_requests() {
     let waiting: i64 = app.database.client().await.query_one(sql, &[]).await.unwrap().get(0);
     assert_eq!(waiting, 0, "nobody waits any longer, in the server either");
     lock.rollback().await.unwrap();
+    assert_recovers(&app, &user, &id).await;
+}
+
+/// Each row takes a minute, for everybody but the owner of the table.
+#[tokio::test]
+async fn slow_statements_pile_up_no_requests() {
+    let app = Setup::new().with_dapr().start();
+    let user = app.user();
+    let id = user.new_task_id().await;
+    // Settled, too: a lease that is left over would hold up what comes after.
+    app.database.wait_delivered(user.id, wait::SOON).await;
+    let slow = "CREATE POLICY slow ON tasks USING (pg_sleep(60) IS NOT NULL); ALTER TABLE tasks ENABLE ROW LEVEL SECURITY";
+    app.database.execute(slow).await;
+    assert_unavailable_in_time(&user, &id).await;
+    let sql =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let sleeping: i64 = app.database.client().await.query_one(sql, &[]).await.unwrap().get(0);
+    assert_eq!(sleeping, 0, "nothing goes on in the server");
+    app.database.execute("ALTER TABLE tasks DISABLE ROW LEVEL SECURITY").await;
     assert_recovers(&app, &user, &id).await;
 }
 

@@ -100,6 +100,9 @@ fn each_component_reaches_only_what_it_needs() {
         let hosts = component["allowed_outbound_hosts"].as_array().unwrap();
         let hosts: Vec<_> = hosts.iter().map(|host| host.as_str().unwrap()).collect();
         assert_eq!(hosts, expected, "{id}");
+        // No files, no stores, no models.
+        let keys: Vec<_> = component.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["allowed_outbound_hosts", "build", "source", "variables"], "{id}");
     }
 }
 
@@ -133,7 +136,7 @@ fn secrets_are_marked_as_secret_and_have_no_default() {
         assert_eq!(variables[name]["required"].as_bool(), Some(true), "{name}");
         assert!(variables[name].get("default").is_none(), "{name}");
     }
-    for name in ["dapr_api_token", "app_api_token"] {
+    for name in ["jwt_secret_previous", "dapr_api_token", "app_api_token"] {
         assert_eq!(variables[name]["secret"].as_bool(), Some(true), "{name}");
     }
 }

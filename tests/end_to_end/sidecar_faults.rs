@@ -1,4 +1,4 @@
-//! A sidecar that is stopped, refuses, answers garbage or hangs: no caller notices, and nothing is lost.
+//! A sidecar that is stopped, refuses, answers garbage, hangs or answers without end: no caller notices, and nothing is lost.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,10 +25,11 @@ enum Fault {
     Refuses,
     Garbage,
     Hangs,
+    Floods,
 }
 
 impl Fault {
-    const ALL: [Self; 4] = [Self::Stopped, Self::Refuses, Self::Garbage, Self::Hangs];
+    const ALL: [Self; 5] = [Self::Stopped, Self::Refuses, Self::Garbage, Self::Hangs, Self::Floods];
 
     /// The failing sidecar; `None` when nobody listens at all.
     fn stub(self) -> Option<Stub> {
@@ -37,6 +38,7 @@ impl Fault {
             Self::Refuses => Some(Stub::start(Behaviour::status(500))),
             Self::Garbage => Some(Stub::start(Behaviour::Garbage)),
             Self::Hangs => Some(Stub::start(Behaviour::Hang)),
+            Self::Floods => Some(Stub::start(Behaviour::Flood)),
         }
     }
 }
@@ -66,6 +68,25 @@ async fn with_a_sidecar_that_answers_garbage_all_routes_answer_and_the_events_co
 #[tokio::test]
 async fn with_a_hanging_sidecar_all_routes_answer_and_the_events_come_later() {
     assert_outage_goes_unnoticed(Fault::Hangs).await;
+}
+
+#[tokio::test]
+async fn with_a_sidecar_that_answers_without_end_all_routes_answer_and_the_events_come_later() {
+    assert_outage_goes_unnoticed(Fault::Floods).await;
+}
+
+/// The app reads 64 KiB; what is on its way then is in buffers of the system and the host.
+#[tokio::test]
+async fn of_an_answer_without_end_only_the_start_is_read() {
+    let stub = Stub::start(Behaviour::Flood);
+    let app = setup(Some(&stub)).start();
+    let task = app.user().new_task_id().await;
+    wait::until(wait::SOON, "a logged failure of each topic", async || {
+        (app.log().failures_of(&task).len() >= 2).then_some(())
+    })
+    .await;
+    let length = stub.longest_flood();
+    assert!((64 * 1024..16 * 1024 * 1024).contains(&length), "{length} bytes");
 }
 
 async fn assert_outage_goes_unnoticed(fault: Fault) {

@@ -1,12 +1,14 @@
 //! A road to the database that can be cut, or fall silent.
 
 use std::net::TcpListener as StdListener;
+use std::time::Duration;
 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use crate::harness::background::Background;
+use crate::harness::wait;
 
 /// What becomes of connections.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,10 +31,10 @@ impl Proxy {
     /// `target` is `host:port`.
     pub(crate) fn to(target: String) -> Self {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        drop(listener);
         let (road, state) = watch::channel(Road::Open);
-        Self { port, road, _server: Background::run(serve(port, target, state)) }
+        Self { port, road, _server: Background::run(serve(listener, target, state)) }
     }
 
     /// Ends every connection and refuses new ones.
@@ -51,11 +53,20 @@ impl Proxy {
     }
 }
 
-async fn serve(port: u16, target: String, mut road: watch::Receiver<Road>) {
+async fn serve(listener: StdListener, target: String, mut road: watch::Receiver<Road>) {
+    let mut listener = TcpListener::from_std(listener).unwrap();
+    let address = listener.local_addr().unwrap();
     loop {
-        road.wait_for(|road| *road != Road::Cut).await.unwrap();
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         accept_until_cut(&listener, &target, &road).await;
+        drop(listener);
+        road.wait_for(|road| *road != Road::Cut).await.unwrap();
+        listener = loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => break listener,
+                // A client of another test may have the port for a moment.
+                Err(_) => wait::pass(Duration::from_millis(20)).await,
+            }
+        };
     }
 }
 

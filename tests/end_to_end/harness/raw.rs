@@ -8,6 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::harness::answer::Answer;
+use crate::harness::secrets;
 
 /// Within this, whatever was sent has to be answered, or its connection closed.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ pub(crate) enum Then {
     Drip,
 }
 
-/// Sends the bytes, and reads until the app closes the connection. `None` when it has not within `deadline`.
+/// Sends the bytes, and reads until the app closes the connection. `None` when it has not within `deadline`. What comes must show no secret.
 pub(crate) async fn exchange(
     address: &str,
     bytes: &[u8],
@@ -76,6 +77,7 @@ pub(crate) async fn exchange(
         while let Ok(length @ 1..) = reader.read(&mut buffer).await {
             received.extend_from_slice(&buffer[..length]);
         }
+        secrets::assert_none_in(&String::from_utf8_lossy(&received), secrets::of_answers(), "an answer");
         Received::of(&received)
     };
     timeout(deadline, futures::future::join(send, receive)).await.ok().map(|(_writer, received)| received)

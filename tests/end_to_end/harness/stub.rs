@@ -1,6 +1,7 @@
 //! A sidecar that fails as told and remembers what it was asked to publish.
 
 use std::net::TcpListener as StdListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) enum Behaviour {
     Garbage,
     /// Takes the request and never answers.
     Hang,
+    /// 500, with a body that goes on for as long as somebody reads it.
+    Flood,
 }
 
 impl Behaviour {
@@ -62,6 +65,8 @@ pub(crate) struct Stub {
 struct State {
     behaviour: Mutex<Behaviour>,
     publishes: Mutex<Vec<Publish>>,
+    /// In bytes.
+    longest_flood: AtomicUsize,
 }
 
 impl Stub {
@@ -69,7 +74,11 @@ impl Stub {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let state = Arc::new(State { behaviour: Mutex::new(behaviour), publishes: Mutex::default() });
+        let state = Arc::new(State {
+            behaviour: Mutex::new(behaviour),
+            publishes: Mutex::default(),
+            longest_flood: AtomicUsize::default(),
+        });
         let server = Background::run(serve(listener, Arc::clone(&state)));
         Self { port, state, _server: server }
     }
@@ -91,6 +100,11 @@ impl Stub {
     /// The attempts that were answered with success.
     pub(crate) fn accepted(&self) -> Vec<Publish> {
         self.attempts().into_iter().filter(Publish::accepted).collect()
+    }
+
+    /// How much of one answer without end was taken, in bytes, what buffers hold included.
+    pub(crate) fn longest_flood(&self) -> usize {
+        self.state.longest_flood.load(Ordering::Relaxed)
     }
 
     /// Waits until so many events have been accepted; returns them.
@@ -154,6 +168,10 @@ async fn answer(
             state.record(publishes, |_| NO_ANSWER);
             std::future::pending().await
         }
+        Behaviour::Flood => {
+            state.record(publishes, |_| NO_ANSWER);
+            state.flood(stream).await
+        }
     }
 }
 
@@ -188,6 +206,16 @@ fn failed_entries(failed: &[&Publish]) -> String {
 }
 
 impl State {
+    async fn flood(&self, stream: &mut BufReader<TcpStream>) -> Option<()> {
+        let head = "HTTP/1.1 500 Internal Server Error\r\ncontent-type: application/json\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.ok()?;
+        let mut length = 0;
+        loop {
+            length += stream.write(&[b'0'; 4096]).await.ok()?;
+            self.longest_flood.fetch_max(length, Ordering::Relaxed);
+        }
+    }
+
     fn record(&self, publishes: Vec<Publish>, verdict: impl Fn(&Publish) -> u16) -> Vec<Publish> {
         let mut all = self.publishes.lock().unwrap();
         let call = all.last().map_or(1, |last| last.call + 1);
