@@ -262,6 +262,13 @@ fn a_secret_in_the_manifest_is_found_without_being_repeated() {
 }
 
 #[test]
+fn a_placeholder_that_would_be_a_secret_is_found() {
+    let parts = ["SpinApp/taskcast-relay:", "jwt_secret"];
+    let placeholder = "value: the relay checks no tokens of users";
+    assert_mistake("deploy/base/relay.yaml", "value: unused", placeholder, &parts);
+}
+
+#[test]
 fn a_setting_that_is_not_there_is_found() {
     let parts = ["SpinApp/taskcast:", "cors_origins", "ConfigMap/taskcast-settings"];
     assert_mistake("deploy/base/api.yaml", "key: cors_origins", "key: cors_origin", &parts);

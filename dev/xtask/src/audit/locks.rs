@@ -42,7 +42,7 @@ pub(super) fn check(project: &Project) -> Result<Vec<Outcome>> {
         }
     }
     let committed = committed(project)?;
-    wrong.extend(committed.iter().flat_map(|files| not_listed(files)).map(Outcome::Bad));
+    wrong.extend(committed.iter().flat_map(not_listed).map(Outcome::Bad));
     if wrong.is_empty() {
         wrong.push(Outcome::Good(format!(
             "{} lock files and lists of packages: exact versions, with hashes",

@@ -74,8 +74,8 @@ fn keys(object: &Object) -> Vec<Key> {
         "dapr.io/api-token-secret" | "dapr.io/app-token-secret" => found.push((whole(value), DAPR_TOKEN_KEY)),
         "caCertSecret" => found.push((whole(value), CA_KEY)),
         "loadFromSecret" => found.push((whole(value), "runtime-config.toml")),
-        // A whole Secret: as a volume, as an environment, or for pulling images.
-        "secretName" => found.push((whole(value), "*")),
+        "secret" if value.get("secretName").is_some() => found.extend(keys_of_volume(value)),
+        // A whole Secret, as an environment.
         "secretRef" => found.push((text(value, "/name"), "*")),
         "imagePullSecrets" => {
             let secrets = value.as_array().into_iter().flatten();
@@ -89,6 +89,15 @@ fn keys(object: &Object) -> Vec<Key> {
         key: key.to_owned(),
     };
     found.into_iter().map(key).collect()
+}
+
+/// The keys that are files of a volume; `*` where all of them are.
+fn keys_of_volume(secret: &Value) -> Vec<(&str, &str)> {
+    let name = text(secret, "/secretName");
+    match secret.get("items").and_then(Value::as_array) {
+        Some(items) => items.iter().map(|item| (name, text(item, "/key"))).collect(),
+        None => vec![(name, "*")],
+    }
 }
 
 fn whole(value: &Value) -> &str {

@@ -11,6 +11,9 @@ use super::spin_app::{Source, SpinApp};
 
 const RUNTIME_CONFIG: &str = "runtime-config.toml";
 
+/// What is shorter, in bytes, is refused as a secret (components/shared/src/auth/keys.rs).
+const SHORTEST_SECRET: usize = 32;
+
 pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) -> Result<()> {
     for app in manifests.apps() {
         let components = app.components();
@@ -48,6 +51,13 @@ fn check_variable(
         Source::Plain(_) if declared.secret && read => {
             app.object.wrong(
                 format!("has the secret {name} in the manifest: use valueFrom.secretKeyRef"),
+                findings,
+            );
+        }
+        // Which everybody could sign tokens with, if the component that checks them were there after all.
+        Source::Plain(value) if declared.secret && value.len() >= SHORTEST_SECRET => {
+            app.object.wrong(
+                format!("has {name} in the manifest: make it shorter than a secret, such as `unused`"),
                 findings,
             );
         }
