@@ -13,6 +13,7 @@
 //!
 //! Everything is synchronous and ends when its value is dropped.
 
+pub mod acls;
 pub mod app;
 pub mod database;
 pub mod database_address;
@@ -36,6 +37,7 @@ pub mod system;
 pub mod token;
 pub mod topics;
 
+pub use acls::Acl;
 pub use app::{App, AppOptions, Host};
 pub use database_address::DatabaseAddress;
 pub use kafka::{Kafka, KafkaOptions, Secured};
