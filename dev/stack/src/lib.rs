@@ -5,7 +5,7 @@
 //! | a child process that never outlives its parent | [`process`] |
 //! | PostgreSQL, a private cluster | [`postgres`]; databases and migrations in [`database`] |
 //! | the Dapr sidecar and its resource files | [`sidecar`], [`resources`] |
-//! | Apache Kafka | [`kafka`], its topics in [`topics`]; who reads them by group in [`kafka_consumer`] |
+//! | Apache Kafka | [`kafka`], its topics in [`topics`], its rights in [`acls`]; who reads them by group in [`kafka_consumer`] |
 //! | the API itself, on `spin` or the embedded host | [`app`] |
 //! | what a consumer of the events sees | [`subscriber`] |
 //! | tokens for the API | [`token`] |
