@@ -1,13 +1,19 @@
 //! The sidecar as `deploy` sets it up: the real daprd with the configuration of the base and the resources of an overlay, of
 //! which only the brokers are others and, in production, where its secrets are.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use chrono::Utc;
 use reqwest::{Client, Method};
-use serde_json::json;
+use rskafka::client::error::{Error as KafkaError, ProtocolError};
+use rskafka::client::partition::{Compression, UnknownTopicHandling};
+use rskafka::client::{Client as KafkaClient, ClientBuilder, Credentials, SaslConfig};
+use rskafka::record::Record;
+use serde_json::{Value, json};
 use stack::kafka::certificate;
-use stack::{Kafka, KafkaOptions, Secured, Sidecar, SidecarOptions, free_port};
+use stack::{Acl, Kafka, KafkaOptions, Secured, Sidecar, SidecarOptions, free_port};
 use uuid::Uuid;
 
 use crate::harness::environment::{daprd, directory, kafka, kafka_libraries, root};
@@ -21,6 +27,7 @@ const LOCAL: &str = "deploy/overlays/local/pubsub.yaml";
 const LOCAL_BROKERS: &str = "kafka-kafka-bootstrap.kafka.svc:9092";
 const PRODUCTION: &str = "deploy/overlays/production/pubsub.yaml";
 const PRODUCTION_BROKERS: &str = "kafka-kafka-bootstrap.kafka.svc:9093";
+const KAFKA_USER_MANIFEST: &str = "deploy/kafka/production/user.yaml";
 const API_TOKEN: &str = "what-the-apps-show-their-sidecar";
 
 /// What a sidecar reads, in a directory of its own.
@@ -139,6 +146,7 @@ async fn its_ticks_have_the_relay_deliver_what_an_outage_left() {
 struct SecuredKafka {
     kafka: Kafka,
     port: u16,
+    port_without_tls: u16,
     certificate: String,
 }
 
@@ -148,12 +156,14 @@ const KAFKA_PASSWORD: &str = "what-kafka-knows-the-user-by";
 impl SecuredKafka {
     fn start() -> Self {
         let directory = directory("secured-kafka");
-        let (plain, port) = (free_port().unwrap(), free_port().unwrap());
+        let (plain, port, port_without_tls) =
+            (free_port().unwrap(), free_port().unwrap(), free_port().unwrap());
         let options = KafkaOptions { libraries: kafka_libraries(), directory: &directory, port: plain };
-        let secured = Secured { port, user: KAFKA_USER, password: KAFKA_PASSWORD };
+        let acls = &acls();
+        let secured = Secured { port, port_without_tls, user: KAFKA_USER, password: KAFKA_PASSWORD, acls };
         let kafka = Kafka::start_secured(&options, &secured).unwrap();
         let certificate = fs::read_to_string(certificate(&directory)).unwrap();
-        Self { kafka, port, certificate }
+        Self { kafka, port, port_without_tls, certificate }
     }
 
     /// What a sidecar of the production overlay reads, with the Secret `taskcast-kafka` in a file, for want of a cluster.
@@ -175,6 +185,71 @@ impl SecuredKafka {
         fs::write(files.resources.join("secrets.yaml"), store.to_string()).unwrap();
         files
     }
+}
+
+/// What the manifest of production's KafkaUser grants.
+fn acls() -> Vec<Acl> {
+    let text = fs::read_to_string(root().join(KAFKA_USER_MANIFEST)).unwrap();
+    let user: Value = serde_saphyr::from_str(&text).unwrap();
+    assert_eq!(user["metadata"]["name"], KAFKA_USER);
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let acls = user["spec"]["authorization"]["acls"].as_array().unwrap();
+    let rights = acls.iter().flat_map(|acl| {
+        let resource = &acl["resource"];
+        acl["operations"].as_array().unwrap().iter().map(move |operation| Acl {
+            kind: word(&resource["type"]),
+            name: word(&resource["name"]),
+            // Strimzi's default.
+            pattern: resource.get("patternType").map_or("literal".to_owned(), word),
+            operation: word(operation),
+        })
+    });
+    rights.collect()
+}
+
+async fn produce(client: &KafkaClient, topic: &str) -> Result<(), KafkaError> {
+    let partition = client.partition_client(topic, 0, UnknownTopicHandling::Error).await?;
+    let record = Record { key: None, value: None, headers: BTreeMap::new(), timestamp: Utc::now() };
+    partition.produce(vec![record], Compression::NoCompression).await.map(drop)
+}
+
+async fn fetch(client: &KafkaClient, topic: &str) -> Result<(), KafkaError> {
+    let partition = client.partition_client(topic, 0, UnknownTopicHandling::Error).await?;
+    partition.fetch_records(0, 1..1_000_000, 100).await.map(drop)
+}
+
+#[track_caller]
+fn assert_refused(result: Result<(), KafkaError>, what: &str) {
+    let refused = matches!(
+        result,
+        Err(KafkaError::ServerError { protocol_error: ProtocolError::TopicAuthorizationFailed, .. })
+    );
+    assert!(refused, "{what}: {result:?}");
+}
+
+#[tokio::test]
+async fn in_production_its_user_writes_three_topics_and_may_do_nothing_else_in_kafka() {
+    let secured = SecuredKafka::start();
+    let anybody = ClientBuilder::new(vec![secured.kafka.bootstrap()]).build().await.unwrap();
+    anybody.controller_client().unwrap().create_topic("others", 1, 1, 5_000).await.unwrap();
+    let credentials = Credentials::new(KAFKA_USER.to_owned(), KAFKA_PASSWORD.to_owned());
+    let user = ClientBuilder::new(vec![format!("127.0.0.1:{}", secured.port_without_tls)])
+        .sasl_config(SaslConfig::ScramSha512(credentials))
+        .build()
+        .await
+        .unwrap();
+    for topic in TOPICS {
+        let what = "the manifest's rights in Kafka";
+        wait::until(wait::EVENTUALLY, what, async || produce(&user, topic).await.ok()).await;
+        assert_refused(fetch(&user, topic).await, "reads");
+    }
+    // Everybody else may, so that these are refused for who asks.
+    produce(&anybody, "others").await.unwrap();
+    fetch(&anybody, TASK_EVENTS).await.unwrap();
+    assert_refused(produce(&user, "others").await, "writes a topic of others");
+    assert_refused(fetch(&user, "others").await, "reads a topic of others");
+    let created = user.controller_client().unwrap().create_topic("mine", 1, 1, 5_000).await;
+    assert_refused(created, "creates a topic");
 }
 
 #[tokio::test]

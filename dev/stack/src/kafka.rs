@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::{Launch, Process, free_port, probe, random, topics};
+use crate::{Acl, Launch, Process, acls, free_port, probe, random, topics};
 
 /// How a broker runs.
 pub struct KafkaOptions<'a> {
@@ -18,14 +18,19 @@ pub struct KafkaOptions<'a> {
     pub port: u16,
 }
 
-/// How a broker listens in production, beside the plain listener: with TLS, to one user with a password (SCRAM-SHA-512).
+/// How a broker listens in production, beside the plain listener: with TLS, to one user with a password (SCRAM-SHA-512), who may
+/// do nothing but what is granted. Whoever comes to the plain listener may do everything.
 pub struct Secured<'a> {
     /// The port on 127.0.0.1.
     pub port: u16,
+    /// The port on 127.0.0.1 for the same user without TLS.
+    pub port_without_tls: u16,
     /// The user.
     pub user: &'a str,
     /// The user's password.
     pub password: &'a str,
+    /// The user's rights.
+    pub acls: &'a [Acl],
 }
 
 /// A running broker that has the topics.
@@ -62,6 +67,9 @@ impl Kafka {
         let process = launch.start()?;
         process.wait_until(Duration::from_secs(90), || probe::accepts(options.port))?;
         topics::create(&bootstrap(options.port))?;
+        if let Some(Secured { user, acls, .. }) = secured {
+            acls::create(&bootstrap(options.port), user, acls)?;
+        }
         Ok(Self { process, port: options.port })
     }
 
@@ -128,9 +136,14 @@ fn create_key(directory: &Path) -> Result<String> {
 
 fn secured_properties(directory: &Path, password: &str) -> String {
     format!(
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SECURED:SASL_SSL\n\
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,\
+         SECURED:SASL_SSL,NO_TLS:SASL_PLAINTEXT\n\
          inter.broker.listener.name=PLAINTEXT\n\
-         listener.name.secured.sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS\n\
+         sasl.enabled.mechanisms=SCRAM-SHA-512\n\
+         listener.name.no_tls.scram-sha-512.sasl.jaas.config=\
+         org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
          listener.name.secured.scram-sha-512.sasl.jaas.config=\
          org.apache.kafka.common.security.scram.ScramLoginModule required;\n\
          ssl.keystore.type=PKCS12\n\
@@ -157,8 +170,10 @@ fn server_properties(
     secured: Option<&Secured<'_>>,
 ) -> String {
     let (port, data) = (options.port, options.directory.join("data"));
-    let listener =
-        secured.map(|secured| format!(",SECURED://127.0.0.1:{}", secured.port)).unwrap_or_default();
+    let listener = secured.map(|Secured { port, port_without_tls, .. }| {
+        format!(",SECURED://127.0.0.1:{port},NO_TLS://127.0.0.1:{port_without_tls}")
+    });
+    let listener = listener.unwrap_or_default();
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\

@@ -5,7 +5,7 @@
 //! | a child process that never outlives its parent | [`process`] |
 //! | PostgreSQL, a private cluster | [`postgres`]; databases and migrations in [`database`] |
 //! | the Dapr sidecar and its resource files | [`sidecar`], [`resources`] |
-//! | Apache Kafka | [`kafka`], its topics in [`topics`]; who reads them by group in [`kafka_consumer`] |
+//! | Apache Kafka | [`kafka`], its topics in [`topics`], its rights in [`acls`]; who reads them by group in [`kafka_consumer`] |
 //! | the API itself, on `spin` or the embedded host | [`app`] |
 //! | what a consumer of the events sees | [`subscriber`] |
 //! | tokens for the API | [`token`] |
@@ -13,6 +13,7 @@
 //!
 //! Everything is synchronous and ends when its value is dropped.
 
+pub mod acls;
 pub mod app;
 pub mod database;
 pub mod database_address;
@@ -36,6 +37,7 @@ pub mod system;
 pub mod token;
 pub mod topics;
 
+pub use acls::Acl;
 pub use app::{App, AppOptions, Host};
 pub use database_address::DatabaseAddress;
 pub use kafka::{Kafka, KafkaOptions, Secured};

@@ -98,9 +98,13 @@ impl Target {
         self.of_kind(kind).find(|object| object.name() == name)
     }
 
+    /// Whether it was made of the kustomization in a directory, too.
+    pub(super) fn uses(&self, directory: &str) -> bool {
+        self.files.contains(&format!("{directory}/kustomization.yaml"))
+    }
+
     fn is_built_on_by(&self, other: &Self) -> bool {
-        let kustomization = format!("{}/kustomization.yaml", self.path);
-        self.path != other.path && !other.path.contains('+') && other.files.contains(&kustomization)
+        self.path != other.path && !other.path.contains('+') && other.uses(&self.path)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::json;
 use stack::resources::PUBSUB;
 use stack::topics::TOPICS;
 
@@ -12,6 +13,8 @@ use super::json::{list, text, texts};
 use super::spin_app::SpinApp;
 
 const SOURCE: &str = "dev/stack/src/topics.rs";
+/// The setting of a component that says which user of Kafka's its sidecars are.
+const USER: &str = "saslUsername";
 
 pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) {
     for path in ["kafka/production", "kafka/local"] {
@@ -28,10 +31,10 @@ pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) {
     for target in manifests.overlays() {
         check_publishers(target, findings);
     }
+    check_users(manifests, findings);
     for target in &manifests.built.targets {
         for pubsub in pubsubs(target) {
             check_pubsub(pubsub, findings);
-            check_user(manifests, pubsub, findings);
         }
         for subscription in target.of_kind("Subscription") {
             check_subscription(target, subscription, findings);
@@ -126,43 +129,69 @@ fn check_pubsub(pubsub: &Object, findings: &mut Findings) {
     }
 }
 
-/// The user that a sidecar is to Kafka has the rights that its scopes give it, and no more.
-fn check_user(manifests: &Manifests<'_>, pubsub: &Object, findings: &mut Findings) {
-    let name = pubsub.metadata("saslUsername");
-    if name.is_empty() {
-        return;
+/// The users that sidecars are to Kafka have the rights that their scopes need, and no other.
+fn check_users(manifests: &Manifests<'_>, findings: &mut Findings) {
+    let targets = &manifests.built.targets;
+    let users: Vec<&Object> = targets.iter().flat_map(|target| target.of_kind("KafkaUser")).collect();
+    let named = |pubsub: &&Object| !pubsub.metadata(USER).is_empty();
+    let pubsubs: Vec<&Object> = targets.iter().flat_map(pubsubs).filter(named).collect();
+    for pubsub in &pubsubs {
+        let name = pubsub.metadata(USER);
+        if !users.iter().any(|user| user.name() == name) {
+            pubsub.wrong(format!("is Kafka's user {name}, of whom there is no KafkaUser: add it"), findings);
+        }
     }
-    let mut users = manifests.built.targets.iter().filter_map(|target| target.object("KafkaUser", name));
-    let Some(user) = users.next() else {
-        return pubsub
-            .wrong(format!("is Kafka's user {name}, of whom there is no KafkaUser: add it"), findings);
-    };
-    let any = |scopes: &str| self::scopes(pubsub, scopes).values().any(|topics| !topics.is_empty());
-    let mut expected = BTreeSet::from(["Describe"]);
-    expected.extend(any("publishingScopes").then_some("Write"));
-    expected.extend(any("subscriptionScopes").then_some("Read"));
-    let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for user in users {
+        let granted = granted(user);
+        let own = pubsubs.iter().filter(|pubsub| pubsub.metadata(USER) == user.name());
+        for needed in own.clone().map(|pubsub| needed(pubsub)) {
+            for right in granted.difference(&needed) {
+                user.wrong(
+                    format!("may {right}, which its sidecars need not: remove it from its acls"),
+                    findings,
+                );
+            }
+            for right in needed.difference(&granted) {
+                user.wrong(format!("may not {right}, which its sidecars need: add it to its acls"), findings);
+            }
+        }
+        // Two of them while a password changes (docs/operations.md).
+        if own.count() == 0 && !pubsubs.iter().any(|pubsub| needed(pubsub) == granted) {
+            user.wrong("is no sidecar's user, nor a copy of one's: remove it", findings);
+        }
+    }
+}
+
+/// A producer that is not idempotent, as Dapr's is, writes and describes its topics, and needs nothing of the cluster; a consumer
+/// reads them and commits for its group (Kafka's documentation, Authorization and ACLs).
+fn needed(pubsub: &Object) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    for (name, operation) in [("publishingScopes", "Write"), ("subscriptionScopes", "Read")] {
+        for (app, topics) in scopes(pubsub, name) {
+            all.extend(topics.iter().flat_map(|topic| {
+                [operation, "Describe"].map(|operation| format!("{operation} topic {topic}"))
+            }));
+            if operation == "Read" && !topics.is_empty() {
+                // Dapr's name of its consumer group.
+                all.insert(format!("Read group {app}"));
+            }
+        }
+    }
+    all
+}
+
+/// Whatever is not for just one name is left as it is written, and nobody needs it.
+fn granted(user: &Object) -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
     for acl in list(&user.value, "/spec/authorization/acls") {
-        if text(acl, "/resource/type") == "topic" {
-            let operations = texts(acl, "/operations");
-            open.entry(text(acl, "/resource/name")).or_default().extend(operations);
-        }
+        let (kind, name) = (text(acl, "/resource/type"), text(acl, "/resource/name"));
+        let operations = acl.get("operations");
+        let literal = json!({"type": kind, "name": name, "patternType": "literal"});
+        let plain = *acl == json!({"resource": literal, "operations": operations});
+        let what = if plain { format!("{kind} {name}") } else { acl.to_string() };
+        all.extend(texts(acl, "/operations").iter().map(|operation| format!("{operation} {what}")));
     }
-    for topic in TOPICS {
-        let operations = open.remove(topic).unwrap_or_default();
-        if operations != expected {
-            let what = format!(
-                "may {operations:?} the topic {topic}, but its sidecars need {expected:?}: mend its acls"
-            );
-            user.wrong(what, findings);
-        }
-    }
-    for topic in open.keys() {
-        user.wrong(
-            format!("has rights on the topic {topic}, which does not exist ({SOURCE}): remove them"),
-            findings,
-        );
-    }
+    all
 }
 
 fn check_subscription(target: &Target, subscription: &Object, findings: &mut Findings) {
