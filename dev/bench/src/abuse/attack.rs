@@ -28,6 +28,9 @@ const SLOW: usize = 500;
 /// Connections of a flood.
 const FLOOD: usize = 64;
 
+/// Connections of a page that asks for everything at once.
+const FEW: usize = 4;
+
 /// Tasks of a user who collects them.
 const COLLECTED: u64 = 10_000;
 
@@ -49,12 +52,13 @@ pub(super) enum Attack {
     WrongTokens,
     HealthChecks,
     Mutations,
-    HugeLists,
+    /// On so many connections.
+    HugeLists(usize),
     SlowReaders,
 }
 
 impl Attack {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::IdleConnections,
         Self::SlowHeaders,
         Self::SlowBodies,
@@ -62,7 +66,8 @@ impl Attack {
         Self::WrongTokens,
         Self::HealthChecks,
         Self::Mutations,
-        Self::HugeLists,
+        Self::HugeLists(FEW),
+        Self::HugeLists(FLOOD),
         Self::SlowReaders,
     ];
 
@@ -75,7 +80,9 @@ impl Attack {
             Self::WrongTokens => format!("a flood with wrong tokens, {FLOOD} connections"),
             Self::HealthChecks => format!("a flood of health checks, {FLOOD} connections"),
             Self::Mutations => format!("one user's mutations, {FLOOD} connections"),
-            Self::HugeLists => format!("one user's lists of {COLLECTED} tasks, {FLOOD} connections"),
+            Self::HugeLists(connections) => {
+                format!("one user's lists of {COLLECTED} tasks, {connections} connections")
+            }
             Self::SlowReaders => {
                 format!("one user's lists of 30 MB that nobody takes, {FLOOD} connections")
             }
@@ -94,7 +101,7 @@ impl Attack {
             Self::WrongTokens => Ok(flood(port, FLOOD, &wrong_tokens(), REFUSED, &answers)),
             Self::HealthChecks => Ok(flood(port, FLOOD, &Users::new("nobody", 0, 0).health(), OK, &answers)),
             Self::Mutations => Ok(flood(port, FLOOD, &Users::new("hog", 1, 0).create(), CREATED, &answers)),
-            Self::HugeLists => Ok(flood(port, FLOOD, &collector().list(), OK, &answers)),
+            Self::HugeLists(connections) => Ok(flood(port, connections, &collector().list(), OK, &answers)),
             Self::SlowReaders => ask_and_wait(port).await,
         }
     }
