@@ -13,7 +13,7 @@ use crate::harness::database::Database;
 use crate::harness::{App, Setup, User, shared, wait};
 
 /// How many tasks are read at a time.
-const PAGE: i64 = 500;
+const PAGE: i64 = 1024;
 
 /// How long a caller may take for a page, and what a busy machine adds.
 const TAKEN_WITHIN: Duration = Duration::from_secs(33);

@@ -9,8 +9,8 @@ use spin_sdk::wasip3::http_compat::BodyWriter;
 use crate::limit::within;
 use crate::turns::Turn;
 
-/// How long a caller may take for a piece: no host bounds it, and what is not taken stays in memory. A megabyte in it is
-/// a slow line of a telephone.
+/// How long a caller may take for a piece: no host bounds it, and what is not taken stays in memory. A page
+/// of usual titles, 200 kB, in it is a slow line of a telephone.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// What is shorter, in bytes, is in the host's buffers at once.

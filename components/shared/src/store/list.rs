@@ -8,8 +8,8 @@ use crate::error::Error;
 use crate::limit::within;
 use crate::turns::{self, Line, Turn};
 
-/// How many tasks are read at a time. They take the database 1.5 ms, and with the longest titles are 1.6 MB.
-const PAGE: i64 = 500;
+/// How many tasks are read at a time. They take the database 3 ms, and with the longest titles are 3.3 MB.
+const PAGE: i64 = 1024;
 
 /// A list, newest first. A page of it is of one moment.
 pub struct TaskList {
