@@ -8,6 +8,18 @@ use crate::harness::{Own, Route, Setup, User, wait};
 /// How long a call may take whatever the database does: what a statement is given, and what a busy machine adds.
 const LONGEST_CALL: Duration = Duration::from_secs(8);
 
+/// The task's event is settled, too: a lease that is left over would hold up what comes after.
+async fn user_with_a_task(app: &Own) -> (User, String) {
+    let user = app.user();
+    let id = user.new_task_id().await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
+    (user, id)
+}
+
+async fn count(app: &Own, sql: &str) -> i64 {
+    app.database.client().await.query_one(sql, &[]).await.unwrap().get(0)
+}
+
 /// Calls every route at once; each must say in time that the database is not available.
 async fn assert_unavailable_in_time(user: &User, id: &str) {
     let started = Instant::now();
@@ -87,10 +99,7 @@ async fn a_database_that_was_away_loses_no_events() {
 #[tokio::test]
 async fn a_database_that_never_answers_is_unavailable() {
     let app = Setup::new().with_dapr().behind_proxy().start();
-    let user = app.user();
-    let id = user.new_task_id().await;
-    // Settled, too: a lease that is left over would hold up what comes after.
-    app.database.wait_delivered(user.id, wait::SOON).await;
+    let (user, id) = user_with_a_task(&app).await;
     app.proxy().silence();
     assert_unavailable_in_time(&user, &id).await;
     app.proxy().mend();
@@ -100,17 +109,13 @@ async fn a_database_that_never_answers_is_unavailable() {
 #[tokio::test]
 async fn a_lock_that_nobody_gives_back_piles_up_no_requests() {
     let app = Setup::new().with_dapr().start();
-    let user = app.user();
-    let id = user.new_task_id().await;
-    // Settled, too: a lease that is left over would hold up what comes after.
-    app.database.wait_delivered(user.id, wait::SOON).await;
+    let (user, id) = user_with_a_task(&app).await;
     let mut locker = app.database.client().await;
     let lock = locker.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
     assert_unavailable_in_time(&user, &id).await;
-    let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    let waiting: i64 = app.database.client().await.query_one(sql, &[]).await.unwrap().get(0);
-    assert_eq!(waiting, 0, "nobody waits any longer, in the server either");
+    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
+    assert_eq!(count(&app, waiting).await, 0, "nobody waits any longer, in the server either");
     lock.rollback().await.unwrap();
     assert_recovers(&app, &user, &id).await;
 }
@@ -119,17 +124,13 @@ async fn a_lock_that_nobody_gives_back_piles_up_no_requests() {
 #[tokio::test]
 async fn slow_statements_pile_up_no_requests() {
     let app = Setup::new().with_dapr().start();
-    let user = app.user();
-    let id = user.new_task_id().await;
-    // Settled, too: a lease that is left over would hold up what comes after.
-    app.database.wait_delivered(user.id, wait::SOON).await;
+    let (user, id) = user_with_a_task(&app).await;
     let slow = "CREATE POLICY slow ON tasks USING (pg_sleep(60) IS NOT NULL); ALTER TABLE tasks ENABLE ROW LEVEL SECURITY";
     app.database.execute(slow).await;
     assert_unavailable_in_time(&user, &id).await;
-    let sql =
+    let sleeping =
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    let sleeping: i64 = app.database.client().await.query_one(sql, &[]).await.unwrap().get(0);
-    assert_eq!(sleeping, 0, "nothing goes on in the server");
+    assert_eq!(count(&app, sleeping).await, 0, "nothing goes on in the server");
     app.database.execute("ALTER TABLE tasks DISABLE ROW LEVEL SECURITY").await;
     assert_recovers(&app, &user, &id).await;
 }

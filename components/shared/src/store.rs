@@ -24,7 +24,7 @@ use crate::limit::within;
 use crate::outbox::{Claim, Claimed, Counts, Delivery, Done, Outcome, Requeued, Wanted};
 use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
-use crate::turns::{self, Line};
+use crate::turns::{self, Line, Turn};
 
 /// SQLSTATE foreign_key_violation.
 const FOREIGN_KEY_VIOLATION: &str = "23503";
@@ -285,12 +285,16 @@ async fn query(sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec
 
 /// The same for what changes tasks of the user's.
 async fn mutate(user: Uuid, sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
-    match within(LONGEST_WAIT, turns::take(Line::Mutations(user))).await {
-        Some(_turn) => query(sql, parameters).await,
-        None => {
-            Err(Unreachable(format!("the user's changes before this one took more than {LONGEST_WAIT:?}")))
-        }
-    }
+    let _turn = turn(Line::Mutations(user), "changes").await?;
+    query(sql, parameters).await
+}
+
+/// Waits for the user's turn with such requests in this instance.
+async fn turn(line: Line, what: &str) -> Result<Turn, Refusal> {
+    let turn = within(LONGEST_WAIT, turns::take(line)).await;
+    turn.ok_or_else(|| {
+        Unreachable(format!("the user's {what} before this one took more than {LONGEST_WAIT:?}"))
+    })
 }
 
 async fn answer(sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {

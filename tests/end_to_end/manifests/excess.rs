@@ -40,6 +40,23 @@ fn assert_all_found(copy: &Copy, cases: &[(String, String)]) {
     }
 }
 
+/// A policy for each of the rules, for the app's pods; what has to be said of them.
+fn append_each<const N: usize>(
+    copy: &Copy,
+    app: &str,
+    (kind, rules): (&str, &str),
+    cases: [(Value, &str); N],
+) -> Vec<(String, String)> {
+    let mut expected = Vec::new();
+    for (number, (rule, what)) in cases.into_iter().enumerate() {
+        let name = format!("extra-{number}");
+        let label = ("core.spinkube.dev/app-name", app);
+        append(copy, POLICIES, &policy(&name, label, &[kind], &json!({rules: [rule]})));
+        expected.push((format!("NetworkPolicy/{name}:"), format!("lets {app} {what}")));
+    }
+    expected
+}
+
 #[test]
 fn every_way_in_that_nobody_needs_is_found() {
     let gateway = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "gateway"}}});
@@ -76,13 +93,7 @@ fn every_way_in_that_nobody_needs_is_found() {
         (json!({}), "in from everybody, every port,"),
     ];
     let copy = Copy::new();
-    let mut expected = Vec::new();
-    for (number, (rule, what)) in cases.into_iter().enumerate() {
-        let name = format!("extra-{number}");
-        let label = ("core.spinkube.dev/app-name", "taskcast");
-        append(&copy, POLICIES, &policy(&name, label, &["Ingress"], &json!({"ingress": [rule]})));
-        expected.push((format!("NetworkPolicy/{name}:"), format!("lets taskcast {what}")));
-    }
+    let expected = append_each(&copy, "taskcast", ("Ingress", "ingress"), cases);
     assert_all_found(&copy, &expected);
 }
 
@@ -106,13 +117,7 @@ fn every_way_out_that_nobody_needs_is_found() {
         (json!({}), "out to everybody, every port,"),
     ];
     let copy = Copy::new();
-    let mut expected = Vec::new();
-    for (number, (rule, what)) in cases.into_iter().enumerate() {
-        let name = format!("extra-{number}");
-        let label = ("core.spinkube.dev/app-name", "taskcast-relay");
-        append(&copy, POLICIES, &policy(&name, label, &["Egress"], &json!({"egress": [rule]})));
-        expected.push((format!("NetworkPolicy/{name}:"), format!("lets taskcast-relay {what}")));
-    }
+    let mut expected = append_each(&copy, "taskcast-relay", ("Egress", "egress"), cases);
     // What the apps may, the migrations may not.
     let rule = to(named("kafka"), 9093);
     let label = ("app.kubernetes.io/part-of", "taskcast");

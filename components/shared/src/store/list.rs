@@ -3,10 +3,9 @@
 use spin_sdk::pg::ParameterValue;
 use uuid::Uuid;
 
-use super::{LONGEST_WAIT, int, only_row, optional, query, uuid};
+use super::{int, only_row, optional, query, turn, uuid};
 use crate::error::Error;
-use crate::limit::within;
-use crate::turns::{self, Line, Turn};
+use crate::turns::{Line, Turn};
 
 /// How many tasks are read at a time. They take the database 3 ms, and with the longest titles are 3.3 MB.
 const PAGE: i64 = 1024;
@@ -23,10 +22,7 @@ pub struct TaskList {
 ///
 /// Errors: `DatabaseUnavailable`, also when those take too long.
 pub async fn list_tasks(user: Uuid, completed: Option<bool>) -> Result<TaskList, Error> {
-    let Some(turn) = within(LONGEST_WAIT, turns::take(Line::Lists(user))).await else {
-        let error = format!("the user's other lists took more than {LONGEST_WAIT:?}");
-        return Err(Error::DatabaseUnavailable(error));
-    };
+    let turn = turn(Line::Lists(user), "lists").await?;
     let mut pieces = Vec::new();
     let (mut total, mut last) = (0, None);
     loop {

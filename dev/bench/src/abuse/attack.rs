@@ -147,12 +147,15 @@ async fn idle(port: u16, answers: Arc<AtomicU64>) -> Result<JoinSet<()>> {
         let mut connection = Connection::open(port).await?;
         connection.send(preflight(0)).await?;
         answers.fetch_add(1, Ordering::Relaxed);
-        clients.spawn(async move {
-            std::future::pending::<()>().await;
-            drop(connection);
-        });
+        clients.spawn(hold(connection));
     }
     Ok(clients)
+}
+
+/// Keeps a connection open and does nothing with it.
+async fn hold<C>(connection: C) {
+    std::future::pending::<()>().await;
+    drop(connection);
 }
 
 /// Sends the start at once and then a byte a second; begins again when the server has enough.
@@ -197,10 +200,7 @@ async fn ask_and_wait(port: u16) -> Result<JoinSet<()>> {
         socket.set_recv_buffer_size(4096)?;
         let mut connection = socket.connect((Ipv4Addr::LOCALHOST, port).into()).await?;
         connection.write_all(request.as_bytes()).await?;
-        clients.spawn(async move {
-            std::future::pending::<()>().await;
-            drop(connection);
-        });
+        clients.spawn(hold(connection));
     }
     Ok(clients)
 }
