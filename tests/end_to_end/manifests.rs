@@ -351,8 +351,9 @@ fn a_version_that_can_change_is_found() {
     );
     let parts = ["StatefulSet/postgres:", "docker.io/library/postgres,"];
     assert_mistake("deploy/postgres/local/postgres.yaml", "postgres:17.6-bookworm", "postgres", &parts);
-    let parts = [".github/workflows/ci.yml:", "actions/checkout@main"];
-    assert_mistake(".github/workflows/ci.yml", "actions/checkout@v7.0.1", "actions/checkout@main", &parts);
+    let commit = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1 # v7.0.1";
+    let parts = [".github/workflows/ci.yml:", "actions/checkout@v7.0.1", "name the commit"];
+    assert_mistake(".github/workflows/ci.yml", commit, "actions/checkout@v7.0.1", &parts);
 }
 
 #[test]

@@ -10,6 +10,9 @@ use super::json::walk;
 
 const WORKFLOWS: &str = ".github/workflows";
 
+/// A directory each.
+const ACTIONS: &str = ".github/actions";
+
 pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) -> Result<()> {
     for object in manifests.built.targets.iter().flat_map(|target| &target.objects) {
         walk(&object.value, &mut |name, value| {
@@ -28,16 +31,16 @@ pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) -> Resul
 }
 
 fn check_actions(manifests: &Manifests<'_>, findings: &mut Findings) -> Result<()> {
-    let directory = manifests.project.path(WORKFLOWS);
+    let workflows = entries(manifests, WORKFLOWS)?;
+    let actions = entries(manifests, ACTIONS)?.into_iter().map(|action| format!("{action}/action.yml"));
     let mut count = 0;
-    for entry in fs::read_dir(&directory).with_context(|| format!("read {WORKFLOWS}"))? {
-        let file = format!("{WORKFLOWS}/{}", entry?.file_name().to_string_lossy());
+    for file in workflows.into_iter().chain(actions) {
         for action in manifests.read(&file)?.lines().filter_map(action) {
             count += 1;
             if !is_pinned_action(action) {
                 findings.add(
                     &file,
-                    format!("uses {action}, which can change: give it a full version (v1.2.3) or a commit"),
+                    format!("uses {action}, where a tag can be moved: name the commit, and in a comment its version"),
                 );
             }
         }
@@ -46,6 +49,12 @@ fn check_actions(manifests: &Manifests<'_>, findings: &mut Findings) -> Result<(
         findings.add(WORKFLOWS, "no action is used: is this still how a workflow is written?");
     }
     Ok(())
+}
+
+fn entries(manifests: &Manifests<'_>, directory: &str) -> Result<Vec<String>> {
+    let entries =
+        fs::read_dir(manifests.project.path(directory)).with_context(|| format!("read {directory}"))?;
+    entries.map(|entry| Ok(format!("{directory}/{}", entry?.file_name().to_string_lossy()))).collect()
 }
 
 /// The tag of an image; none where a digest names it.
@@ -64,15 +73,15 @@ fn is_pinned(image: &str) -> bool {
 /// What follows `uses:`.
 fn action(line: &str) -> Option<&str> {
     let line = line.trim_start().trim_start_matches("- ");
-    Some(line.strip_prefix("uses:")?.split('#').next()?.trim())
+    Some(line.strip_prefix("uses:")?.trim())
 }
 
-/// A file of this repository, a commit, or a version with all three numbers.
+/// A file of this repository, or a commit with its version behind it.
 fn is_pinned_action(action: &str) -> bool {
     let Some((_, version)) = action.split_once('@') else { return action.starts_with("./") };
-    let numbers = version.strip_prefix('v').unwrap_or(version).split('.');
+    let Some((commit, version)) = version.split_once(" # v") else { return false };
     let numeric = |number: &str| !number.is_empty() && number.chars().all(|digit| digit.is_ascii_digit());
-    is_hex(version, 40) || (numbers.clone().count() == 3 && numbers.clone().all(numeric))
+    is_hex(commit, 40) && version.split('.').count() == 3 && version.split('.').all(numeric)
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
@@ -95,15 +104,17 @@ mod tests {
     }
 
     #[test]
-    fn an_action_needs_a_full_version_or_a_commit() {
-        let commit = format!("a/b@{}", "c".repeat(40));
-        for pinned in ["a/b@v1.2.3", "./.github/workflows/ci.yml", &commit] {
+    fn an_action_needs_a_commit_and_its_version() {
+        let commit = "c".repeat(40);
+        for pinned in ["./.github/workflows/ci.yml", &format!("a/b/c@{commit} # v1.2.3")] {
             assert!(is_pinned_action(pinned), "{pinned}");
         }
-        for open in ["a/b", "a/b@main", "a/b@v4", "a/b@v4.1"] {
+        for open in ["a/b", "a/b@main", "a/b@v4", "a/b@v1.2.3", "a/b@main # v1.2.3", &format!("a/b@{commit}")]
+        {
             assert!(!is_pinned_action(open), "{open}");
         }
-        assert_eq!(action("      - uses: a/b@v1 # why"), Some("a/b@v1"));
+        assert!(!is_pinned_action(&format!("a/b@{commit} # v4")));
+        assert_eq!(action("      - uses: a/b@v1 # v1.0.0"), Some("a/b@v1 # v1.0.0"));
         assert_eq!(action("    uses: ./c.yml"), Some("./c.yml"));
         assert_eq!(action("      # uses: a/b@v1"), None);
     }
