@@ -22,9 +22,10 @@ pub const MIGRATION_LOCK: u64 = 0x6d69_6772_6174_6500;
 pub const MIGRATIONS_TABLE: &str = "create table if not exists schema_migrations (version integer primary key, \
      name text not null, checksum text not null, applied_at timestamptz not null default now());";
 
-/// Creates an empty database.
-pub fn create(admin_url: &str, name: &str) -> Result<()> {
-    run(admin_url, &format!("create database {}", identifier(name)?)).map(drop)
+/// Creates a database, as a copy of the template, which nobody may be connected to, or empty.
+pub fn create(admin_url: &str, name: &str, template: Option<&str>) -> Result<()> {
+    let template = identifier(template.unwrap_or("template1"))?;
+    run(admin_url, &format!("create database {} template {template}", identifier(name)?)).map(drop)
 }
 
 /// Drops a database, also while somebody is connected to it. It may be missing.

@@ -76,7 +76,7 @@ impl Postgres {
         if database::exists(&self.admin_url(), name)? {
             return Ok(());
         }
-        database::create(&self.admin_url(), name)
+        database::create(&self.admin_url(), name, None)
     }
 
     /// The server process.
