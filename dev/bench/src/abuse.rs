@@ -103,23 +103,23 @@ struct Measured {
 impl Bench {
     fn measure(&self, attack: Option<Attack>, time: Duration) -> Result<Measured> {
         std::thread::sleep(PAUSE);
-        let answers = Arc::new(AtomicU64::new(0));
-        let under_way = attack
-            .map(|attack| self.attackers.block_on(attack.start(self.peer.port, answers.clone())))
-            .transpose()?;
+        let (port, answers) = (self.peer.port, Arc::new(AtomicU64::new(0)));
         let watched = async {
+            let under_way = match attack {
+                Some(attack) => Some(self.attackers.spawn(attack.start(port, answers.clone())).await??),
+                None => None,
+            };
             let until = tokio::time::Instant::now() + time;
             let mut most = 0;
             while tokio::time::Instant::now() < until {
                 most = most.max(self.memory()?);
                 tokio::time::sleep(LOOK_EVERY).await;
             }
+            drop(under_way);
             Ok((most, answers.load(Ordering::Relaxed)))
         };
-        let port = [self.peer.port];
-        let measured = load::open_during(&port, RATE, &self.requests, watched);
+        let measured = load::open_during(&[port], RATE, &self.requests, watched);
         let (seen, (memory, attacked)) = self.runtime.block_on(measured)?;
-        drop(under_way);
         Ok(Measured { seen, attacked, memory })
     }
 

@@ -108,7 +108,8 @@ pub(crate) async fn open(ports: &[u16], rate: u32, time: Duration, make: &Make) 
 }
 
 /// So many requests a second until the work is done, whatever becomes of them: a time includes the wait for a connection
-/// when the server falls behind, so that no stall hides the requests that it held up (coordinated omission).
+/// when the server falls behind, so that no stall hides the requests that it held up (coordinated omission). All connections are
+/// open before the work begins.
 pub(crate) async fn open_during<T>(
     ports: &[u16],
     rate: u32,
@@ -119,9 +120,9 @@ pub(crate) async fn open_during<T>(
     let due = Arc::new(Mutex::new(due));
     let mut workers = JoinSet::new();
     for port in ports.iter().copied().cycle().take(OPEN_CONNECTIONS) {
+        let mut connection = Connection::open(port).await?;
         let (due, make) = (due.clone(), make.clone());
         workers.spawn(async move {
-            let mut connection = Connection::open(port).await?;
             let mut seen = Seen::new()?;
             while let Some((call, since)) = next(&due).await {
                 let succeeded = answer(&mut connection, make(call)).await;
