@@ -103,10 +103,10 @@ struct Measured {
 impl Bench {
     fn measure(&self, attack: Option<Attack>, time: Duration) -> Result<Measured> {
         std::thread::sleep(PAUSE);
-        let (port, answers) = (self.peer.port, Arc::new(AtomicU64::new(0)));
+        let (ports, answers) = ([self.peer.port], Arc::new(AtomicU64::new(0)));
         let watched = async {
             let under_way = match attack {
-                Some(attack) => Some(self.attackers.spawn(attack.start(port, answers.clone())).await??),
+                Some(attack) => Some(self.attackers.spawn(attack.start(ports[0], answers.clone())).await??),
                 None => None,
             };
             let until = tokio::time::Instant::now() + time;
@@ -118,7 +118,7 @@ impl Bench {
             drop(under_way);
             Ok((most, answers.load(Ordering::Relaxed)))
         };
-        let measured = load::open_during(&[port], RATE, &self.requests, watched);
+        let measured = load::open_during(&ports, RATE, &self.requests, watched);
         let (seen, (memory, attacked)) = self.runtime.block_on(measured)?;
         Ok(Measured { seen, attacked, memory })
     }

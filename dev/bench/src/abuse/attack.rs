@@ -28,6 +28,9 @@ const SLOW: usize = 500;
 /// Connections of a flood.
 const FLOOD: usize = 64;
 
+/// Connections of who reads: more than a component has to the database.
+const MANY: usize = 128;
+
 /// Connections of a page that asks for everything at once.
 const FEW: usize = 4;
 
@@ -52,13 +55,14 @@ pub(super) enum Attack {
     WrongTokens,
     HealthChecks,
     Mutations,
+    Reads,
     /// On so many connections.
     HugeLists(usize),
     SlowReaders,
 }
 
 impl Attack {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::IdleConnections,
         Self::SlowHeaders,
         Self::SlowBodies,
@@ -66,6 +70,7 @@ impl Attack {
         Self::WrongTokens,
         Self::HealthChecks,
         Self::Mutations,
+        Self::Reads,
         Self::HugeLists(FEW),
         Self::HugeLists(FLOOD),
         Self::SlowReaders,
@@ -80,6 +85,7 @@ impl Attack {
             Self::WrongTokens => format!("a flood with wrong tokens, {FLOOD} connections"),
             Self::HealthChecks => format!("a flood of health checks, {FLOOD} connections"),
             Self::Mutations => format!("one user's mutations, {FLOOD} connections"),
+            Self::Reads => format!("one user's reads of tasks, {MANY} connections"),
             Self::HugeLists(connections) => {
                 format!("one user's lists of {COLLECTED} tasks, {connections} connections")
             }
@@ -101,6 +107,7 @@ impl Attack {
             Self::WrongTokens => Ok(flood(port, FLOOD, &wrong_tokens(), REFUSED, &answers)),
             Self::HealthChecks => Ok(flood(port, FLOOD, &Users::new("nobody", 0, 0).health(), OK, &answers)),
             Self::Mutations => Ok(flood(port, FLOOD, &Users::new("hog", 1, 0).create(), CREATED, &answers)),
+            Self::Reads => Ok(flood(port, MANY, &collector().read(), OK, &answers)),
             Self::HugeLists(connections) => Ok(flood(port, connections, &collector().list(), OK, &answers)),
             Self::SlowReaders => ask_and_wait(port).await,
         }
