@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::response::Parts;
 use spin_sdk::wasip3::http::types::{ErrorCode, HeaderError, Response as WasiResponse};
 use spin_sdk::wasip3::http_compat::BodyWriter;
+use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 
 use crate::limit::within;
 use crate::turns::Turn;
@@ -13,8 +14,9 @@ use crate::turns::Turn;
 /// of usual titles, 200 kB, in it is a slow line of a telephone.
 const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// What is shorter, in bytes, is in the host's buffers at once.
-const SHORT: usize = 16 * 1024;
+/// What is written at a time, in bytes: the host takes one at once, and the next when the one before is on its way to the caller. So
+/// this, and some 400 kB in its connection, is what it holds of a body that nobody takes.
+const SLICE: usize = 64 * 1024;
 
 /// What a body consists of, and a turn that lasts until it is taken.
 pub(super) struct Pieces {
@@ -41,12 +43,13 @@ impl Pieces {
     /// A writer that is dropped before its end ends the connection.
     async fn write(self, mut writer: BodyWriter) {
         let Pieces { pieces, turn } = self;
-        for piece in pieces {
-            let is_short = piece.len() < SHORT;
-            let writing = writer.stream_writer.write_all(piece.into_bytes());
-            let left = if is_short { Some(writing.await) } else { within(TAKEN_WITHIN, writing).await };
+        for (place, piece) in pieces.iter().enumerate() {
+            let is_taken_at_once = place == 0 && piece.len() <= SLICE;
+            let writing = write_all(&mut writer.stream_writer, piece);
+            let taken =
+                if is_taken_at_once { Some(writing.await) } else { within(TAKEN_WITHIN, writing).await };
             // Nobody takes it any more, or too slowly.
-            if left.is_none_or(|left| !left.is_empty()) {
+            if taken != Some(true) {
                 return;
             }
         }
@@ -54,4 +57,14 @@ impl Pieces {
         drop(writer.stream_writer);
         _ = writer.result_writer.write(Ok(None)).await;
     }
+}
+
+/// Whether all of it was taken.
+async fn write_all(writer: &mut StreamWriter<u8>, piece: &str) -> bool {
+    for slice in piece.as_bytes().chunks(SLICE) {
+        if !writer.write_all(slice.to_vec()).await.is_empty() {
+            return false;
+        }
+    }
+    true
 }
