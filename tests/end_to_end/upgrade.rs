@@ -54,6 +54,43 @@ async fn the_old_rows_are_served_when_their_times_had_a_zone() {
     assert_old_row_is_served("timestamptz").await;
 }
 
+/// Whoever deletes an account, with its tasks by cascade, takes locks in another order than mutations: one of them has to end.
+#[tokio::test]
+async fn a_mutation_that_ends_a_deadlock_may_be_tried_again() {
+    let app = upgraded("timestamptz").await;
+    let user = app.user_with_id(OWNER);
+    // Their sessions are the ones that wait for a lock, other than the deletion's.
+    let waiting = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let (watcher, deletion) = (app.database.client().await, app.database.client().await);
+    let wait_for = async |count: i64| {
+        wait::until(wait::SOON, &format!("{count} sessions that wait"), async || {
+            let now: i64 = watcher.query_one(waiting, &[]).await.unwrap().get(0);
+            (now == count).then_some(())
+        })
+        .await;
+    };
+    deletion
+        .batch_execute("SET deadlock_timeout = '1min'; BEGIN; SELECT FROM users FOR UPDATE")
+        .await
+        .unwrap();
+    let call = |route: Route| {
+        let user = user.clone();
+        tokio::spawn(async move { user.call(route, &TASK.to_string()).await })
+    };
+    let creation = call(Route::Create);
+    wait_for(1).await;
+    let completion = call(Route::Complete);
+    wait_for(2).await;
+    deletion.batch_execute("DELETE FROM tasks; ROLLBACK").await.unwrap();
+    let answers = [creation.await.unwrap(), completion.await.unwrap()];
+    let (ended, others): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 503);
+    assert_eq!((ended.len(), others.len()), (1, 1));
+    ended[0].database_unavailable();
+    assert!(others[0].status == 201 || others[0].status == 200, "{}", others[0].status);
+    user.create("After the deadlock").await;
+}
+
 #[tokio::test]
 async fn a_user_without_a_row_in_users_is_not_found() {
     let app = upgraded("timestamptz").await;

@@ -29,9 +29,9 @@ use crate::turns::{self, Line, Turn};
 /// SQLSTATE foreign_key_violation.
 const FOREIGN_KEY_VIOLATION: &str = "23503";
 
-/// SQLSTATEs that say "not now": the server shuts down or starts, has no connection left, only reads, or took too long, be it for a
-/// lock.
-const UNAVAILABLE: [&str; 7] = ["57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03"];
+/// SQLSTATEs that say "not now": the server shuts down or starts, has no connection left, only reads, took too long, be it for a
+/// lock, or chose this statement to end a deadlock, such as one with a deletion of the user's whole account.
+const UNAVAILABLE: [&str; 8] = ["57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03", "40P01"];
 
 /// How long a statement may take together with the way there and back, and with opening a connection. Longer than the server
 /// gives a statement: that one ends it where it runs; this is for a server that says nothing.
