@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
+use serde_json::json;
 use stack::Broker;
 use stack::resources::Deliver;
 
@@ -153,6 +154,26 @@ async fn a_poison_event_is_parked_alone_and_delivered_when_it_is_requeued() {
     let accepted = nudge::until_accepted(&user, &stub, user.id, 6).await;
     assert_eq!(accepted.last().unwrap().bytes, refused.bytes, "the same event, byte for byte");
     assert_eq!(client.query(sql, &[]).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_reason_that_postgresql_can_not_store_parks_the_event_all_the_same() {
+    let reason = json!({"errorCode": "ERR", "message": format!("a\0b{}", "é".repeat(10_000))});
+    let stub = Stub::start(Behaviour::Refuse(400, reason.to_string()));
+    let app = app(&stub);
+    let user = app.user();
+    user.create("Refused for a strange reason").await;
+    app.database.wait_delivered(user.id, wait::SOON).await;
+    let sql = "SELECT error FROM parked_events";
+    let parked = app.database.client().await.query(sql, &[]).await.unwrap();
+    assert_eq!(parked.len(), 2);
+    for row in parked {
+        let error: &str = row.get(0);
+        assert!(
+            error.starts_with("status 400 ERR a\u{fffd}béé") && error.chars().count() == 1_000,
+            "{error}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ const CLOUD_EVENT: &str = "application/cloudevents+json";
 /// More of an answer is not read, in bytes: it may name each event of a bulk call.
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
+/// How much of an answer's message is told.
+const MAX_MESSAGE_CHARACTERS: usize = 1_000;
+
 /// How long the sidecar may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -223,13 +226,16 @@ impl Refusal {
         Refusal { message: error.to_string(), ..Refusal::default() }
     }
 
-    /// Takes from the answer only what Dapr's own errors carry: whatever else it says may quote the event.
+    /// Takes from the answer only what Dapr's own errors carry: whatever else it says may quote the event. Of that, so much that it can be
+    /// logged and stored: PostgreSQL has no text with U+0000.
     async fn read(response: Response) -> Refusal {
         let status = response.status();
         let body = read_body(response.into_body(), MAX_ANSWER_BYTES).await.unwrap_or_default();
         let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
         let message = format!("status {} {} {}", status.as_u16(), refusal.error_code, refusal.message);
-        Refusal { status: status.as_u16(), message: message.trim_end().to_owned(), ..refusal }
+        let message =
+            message.trim_end().replace('\0', "\u{fffd}").chars().take(MAX_MESSAGE_CHARACTERS).collect();
+        Refusal { status: status.as_u16(), message, ..refusal }
     }
 
     fn is_permanent(&self) -> bool {

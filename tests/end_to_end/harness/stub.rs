@@ -24,6 +24,8 @@ pub(crate) const NO_ANSWER: u16 = 0;
 pub(crate) enum Behaviour {
     /// Each event by its own status, 204 being success, after so long.
     Judge(Arc<Verdict>, Duration),
+    /// The same status and body for every call.
+    Refuse(u16, String),
     /// Bytes that are no HTTP.
     Garbage,
     /// Takes the request and never answers.
@@ -158,6 +160,10 @@ async fn answer(
                 wait::pass(delay).await;
             }
             judge(stream, publishes, &*verdict, state).await
+        }
+        Behaviour::Refuse(status, body) => {
+            state.record(publishes, |_| status);
+            write_answer(stream, status, &body).await
         }
         Behaviour::Garbage => {
             state.record(publishes, |_| NO_ANSWER);
