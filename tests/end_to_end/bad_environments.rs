@@ -63,6 +63,21 @@ fn a_database_that_does_not_answer_is_named_without_its_password() {
 }
 
 #[test]
+fn without_an_address_there_is_nothing_to_migrate() {
+    let mut command = Checkout::new().xtask();
+    assert_says(&advice(command.arg("migrate")), &["DATABASE_URL", "postgres://"]);
+}
+
+#[test]
+fn a_database_to_migrate_that_does_not_answer_is_named_without_its_password() {
+    let port = free_port().unwrap();
+    let url = format!("postgres://someone:{PASSWORD}@127.0.0.1:{port}/tasks?sslmode=disable");
+    let mut command = Checkout::new().xtask();
+    let text = advice(command.arg("migrate").env("DATABASE_URL", url));
+    assert_says(&text, &["DATABASE_URL", &port.to_string()]);
+}
+
+#[test]
 fn an_address_that_is_no_postgres_address_is_refused_without_being_repeated() {
     let url = format!("mysql://someone:{PASSWORD}@127.0.0.1/tasks");
     assert_says(&advice(up().env("DATABASE_URL", url)), &["DATABASE_URL", "postgres://"]);

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::harness::Setup;
+use crate::harness::checkout::Checkout;
 use crate::harness::database::{Database, MIGRATOR};
 use crate::harness::environment::{directory, root};
 
@@ -47,8 +48,22 @@ async fn an_empty_database_becomes_one_that_the_app_works_on() {
 
 #[tokio::test]
 async fn what_the_tools_have_migrated_is_up_to_date() {
-    let said = succeed(&Database::migrated(), &root().join("migrations"));
-    assert_eq!(said.trim(), "the database is up to date");
+    let database = Database::empty();
+    let migrate = || {
+        let output = Checkout::new()
+            .xtask()
+            .arg("migrate")
+            .env("DATABASE_URL", database.url_of(MIGRATOR))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(migrate().starts_with("applied 0001_tasks.sql\n"));
+    assert_eq!(migrate().trim(), "the database is up to date", "a second time");
+    assert_eq!(records(&database).await, records(&Database::migrated()).await);
+    let said = succeed(&database, &root().join("migrations"));
+    assert_eq!(said.trim(), "the database is up to date", "the Job");
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod fuzz;
 mod instructions;
 mod local;
 mod manifests;
+mod migrate;
 mod outbox;
 mod progress;
 mod project;
@@ -57,7 +58,9 @@ enum Command {
     Chaos(chaos::Options),
     /// Measure speed and cost on the real parts
     Bench(bench::Options),
-    /// Print a token for the API that `up` runs
+    /// Apply the migrations that are missing to the database that DATABASE_URL names
+    Migrate,
+    /// Print a token, signed with JWT_SECRET or with the secret of the API that `up` runs
     Token(token::Options),
     /// Show what waits in the outbox, and requeue or skip events that were refused for good
     Outbox(outbox::Options),
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fuzz(target) => fuzz::run(&target),
         Command::Chaos(options) => chaos::run(&options),
         Command::Bench(options) => bench::run(&options),
+        Command::Migrate => migrate::run(),
         Command::Token(options) => token::run(&options),
         Command::Outbox(options) => outbox::run(&options),
     }
