@@ -26,7 +26,8 @@ A component that is not named can't read the variable, so that the relay, for in
 
 [Kubernetes](operations.md#secrets): secrets come from Secrets, the others from the overlay's ConfigMap `taskcast-settings`; `cargo xtask
 manifests` checks that none is missing. The pool of database connections and the limits of Spin itself are in
-[runtime-config.toml](../runtime-config.toml). What `cargo xtask` takes from the environment is said by each command's `--help`.
+[runtime-config.toml](../runtime-config.toml). What `cargo xtask up` and
+`outbox` take from the environment is said by their `--help`.
 ";
 
 /// Writes the page.
