@@ -44,6 +44,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3);
 ///
 /// Errors: `TaskNotFound`; `Authorization` when it is someone else's.
 pub async fn find_task(user: Uuid, task: Uuid) -> Result<Task, Error> {
+    let _turn = turn(Line::Reads(user), "reads").await?;
     let rows = query(include_str!("sql/find_task.sql"), vec![uuid(task)]).await?;
     let mut row = rows.into_iter().next().ok_or(Error::TaskNotFound)?;
     match row.next::<Uuid>()? {

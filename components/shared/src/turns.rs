@@ -1,6 +1,6 @@
 //! What takes turns within an instance, so that nobody who sends many requests at once takes all of a component's 64 connections:
 //! a user's mutations, which in the database would wait for each other anyway, for the row that numbers the user's
-//! changes; a user's lists; and checks of the health.
+//! changes; a user's lists; a user's reads of single tasks; and checks of the health.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -16,6 +16,8 @@ pub enum Line {
     Mutations(Uuid),
     /// A user's lists.
     Lists(Uuid),
+    /// A user's reads of single tasks.
+    Reads(Uuid),
     /// Checks of the health.
     Health,
 }

@@ -28,9 +28,6 @@ const SLOW: usize = 500;
 /// Connections of a flood.
 const FLOOD: usize = 64;
 
-/// Connections of who reads: more than a component has to the database.
-const MANY: usize = 128;
-
 /// Connections of a page that asks for everything at once.
 const FEW: usize = 4;
 
@@ -85,7 +82,7 @@ impl Attack {
             Self::WrongTokens => format!("a flood with wrong tokens, {FLOOD} connections"),
             Self::HealthChecks => format!("a flood of health checks, {FLOOD} connections"),
             Self::Mutations => format!("one user's mutations, {FLOOD} connections"),
-            Self::Reads => format!("one user's reads of tasks, {MANY} connections"),
+            Self::Reads => format!("one user's reads of tasks, {FLOOD} connections"),
             Self::HugeLists(connections) => {
                 format!("one user's lists of {COLLECTED} tasks, {connections} connections")
             }
@@ -107,7 +104,7 @@ impl Attack {
             Self::WrongTokens => Ok(flood(port, FLOOD, &wrong_tokens(), REFUSED, &answers)),
             Self::HealthChecks => Ok(flood(port, FLOOD, &Users::new("nobody", 0, 0).health(), OK, &answers)),
             Self::Mutations => Ok(flood(port, FLOOD, &Users::new("hog", 1, 0).create(), CREATED, &answers)),
-            Self::Reads => Ok(flood(port, MANY, &collector().read(), OK, &answers)),
+            Self::Reads => Ok(flood(port, FLOOD, &collector().read(), OK, &answers)),
             Self::HugeLists(connections) => Ok(flood(port, connections, &collector().list(), OK, &answers)),
             Self::SlowReaders => ask_and_wait(port).await,
         }
