@@ -1,6 +1,7 @@
 //! What the end-to-end tests run on. They start apps and sidecars of their own; database server and broker are shared.
 
 use std::fs;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +14,8 @@ use crate::project::Project;
 use crate::steps;
 use crate::steps::host::Choice;
 use crate::steps::programs::Programs;
+
+const TESTS_PER_PROCESSOR: usize = 2;
 
 pub(crate) struct Parts {
     postgres: Postgres,
@@ -45,7 +48,8 @@ impl Parts {
 
     /// The end-to-end tests, which find the parts by their environment.
     pub(crate) fn tests(&self, project: &Project) -> Result<Launch> {
-        let tests = cargo(project, ["test", "--package", "tests"]);
+        let tests =
+            cargo(project, ["test", "--package", "tests"]).env("RUST_TEST_THREADS", threads().to_string());
         Ok(self.environment()?.into_iter().fold(tests, |tests, (name, value)| tests.env(name, value)))
     }
 
@@ -63,6 +67,11 @@ impl Parts {
             ("TASKCAST_TEST_XTASK", this.display().to_string()),
         ])
     }
+}
+
+/// How many tests run side by side: half of the time, a test waits for what somebody else's time-out does.
+fn threads() -> usize {
+    TESTS_PER_PROCESSOR * std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn start_postgres(project: &Project, progress: &Arc<Progress>) -> Result<Postgres> {
