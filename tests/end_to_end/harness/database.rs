@@ -33,7 +33,7 @@ pub(crate) struct Database {
 impl Database {
     /// An empty database with every migration applied.
     pub(crate) fn migrated() -> Self {
-        // They are applied once, to a database that is copied from then on: a tenth of the time, for each app of the suite.
+        // They are applied once, to a database that is copied from then on.
         static TEMPLATE: LazyLock<String> = LazyLock::new(|| {
             let database = Database::empty();
             database.migrate();

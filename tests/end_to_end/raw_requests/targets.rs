@@ -1,5 +1,6 @@
 //! Methods, targets and versions. Paths are compared as they are, not decoded: what is written otherwise is another path.
 
+use crate::harness::raw::Then;
 use crate::raw_requests::{Case, case, check};
 
 fn get(target: impl AsRef<[u8]>, expected: &'static str) -> Case {
@@ -100,8 +101,11 @@ async fn a_first_line_is_one_of_http_1() {
         first_line("GET\t/api/v1/tasks\tHTTP/1.1", "400"),
         first_line("G\0ET /api/v1/tasks HTTP/1.1", "400"),
         first_line("G(T /api/v1/tasks HTTP/1.1", "400"),
-        // Spin answers with frames of HTTP/2, the embedded host does not speak it.
-        case("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "400|closed|garbage"),
+        // Spin answers with frames of HTTP/2, and then waits for a request; the embedded host does not speak it.
+        Case {
+            then: Then::End,
+            ..case("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", "400|closed|garbage")
+        },
         case("TLS", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", "400"),
         case("zeros", vec![0; 100_000], "400|closed"),
     ])

@@ -43,9 +43,9 @@ impl Pieces {
     /// A writer that is dropped before its end ends the connection.
     async fn write(self, mut writer: BodyWriter) {
         let Pieces { pieces, turn } = self;
-        for (place, piece) in pieces.iter().enumerate() {
+        for (place, piece) in pieces.into_iter().enumerate() {
             let is_taken_at_once = place == 0 && piece.len() <= SLICE;
-            let writing = write_all(&mut writer.stream_writer, piece);
+            let writing = write_all(&mut writer.stream_writer, &piece);
             let taken =
                 if is_taken_at_once { Some(writing.await) } else { within(TAKEN_WITHIN, writing).await };
             // Nobody takes it any more, or too slowly.
