@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::interval;
 
 use crate::harness::answer::Answer;
-use crate::harness::database::Database;
+use crate::harness::database::{Database, waiting_for_locks};
 use crate::harness::{Route, Setup};
 
 /// A component's connections to the database.
@@ -28,8 +28,7 @@ async fn most_waiting(database: &Database, stop: impl Future<Output = ()>) -> i6
         let mut ticks = interval(EVERY);
         loop {
             ticks.tick().await;
-            let sql = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-            most = most.max(client.query_one(sql, &[]).await.unwrap().get(0));
+            most = most.max(waiting_for_locks(&client).await);
         }
     };
     tokio::select! {

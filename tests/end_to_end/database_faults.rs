@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::database::Database;
+use crate::harness::database::{Database, waiting_for_locks};
 use crate::harness::{Own, Route, Setup, User, wait};
 
 /// How long a call may take whatever the database does: what a statement is given, and what a busy machine adds.
@@ -114,8 +114,8 @@ async fn a_lock_that_nobody_gives_back_piles_up_no_requests() {
     let lock = locker.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
     assert_unavailable_in_time(&user, &id).await;
-    let waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted";
-    assert_eq!(count(&app, waiting).await, 0, "nobody waits any longer, in the server either");
+    let waiting = waiting_for_locks(&app.database.client().await).await;
+    assert_eq!(waiting, 0, "nobody waits any longer, in the server either");
     lock.rollback().await.unwrap();
     assert_recovers(&app, &user, &id).await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 
-use crate::harness::database::Database;
+use crate::harness::database::{Database, waiting_for_locks};
 use crate::harness::event::{TASK_EVENTS, TASK_UPDATES};
 use crate::harness::publish::Publish;
 use crate::harness::setup::two_hosts;
@@ -113,9 +113,7 @@ async fn a_change_that_commits_while_its_user_is_being_settled_can_be_claimed() 
         settling.query(&settle, &[]).await.unwrap().len()
     });
     wait::until(wait::SOON, "settling to wait for the mutation", async || {
-        let waiting =
-            "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
-        (!mutation.query(waiting, &[]).await.unwrap().is_empty()).then_some(())
+        (waiting_for_locks(&mutation).await > 0).then_some(())
     })
     .await;
     mutation.batch_execute("commit").await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::harness::answer::{AUTHENTICATION, instant};
-use crate::harness::database::{Database, MIGRATOR};
+use crate::harness::database::{Database, MIGRATOR, waiting_for_locks};
 use crate::harness::{Own, Route, Setup, wait};
 
 const OWNER: Uuid = Uuid::from_u128(0x0a0a);
@@ -59,14 +59,10 @@ async fn the_old_rows_are_served_when_their_times_had_a_zone() {
 async fn a_mutation_that_ends_a_deadlock_may_be_tried_again() {
     let app = upgraded("timestamptz").await;
     let user = app.user_with_id(OWNER);
-    // Their sessions are the ones that wait for a lock, other than the deletion's.
-    let waiting = "SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND wait_event_type = 'Lock'";
     let (watcher, deletion) = (app.database.client().await, app.database.client().await);
     let wait_for = async |count: i64| {
         wait::until(wait::SOON, &format!("{count} sessions that wait"), async || {
-            let now: i64 = watcher.query_one(waiting, &[]).await.unwrap().get(0);
-            (now == count).then_some(())
+            (waiting_for_locks(&watcher).await == count).then_some(())
         })
         .await;
     };

@@ -118,6 +118,12 @@ impl Database {
     }
 }
 
+/// How many sessions wait for a lock in the database that this one is connected to: other tests have theirs on the same server.
+pub(crate) async fn waiting_for_locks(client: &Client) -> i64 {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
 /// Roles belong to the server, so that two tests must not create them at the same time.
 fn create_roles(admin_url: &str) {
     static CREATED: Once = Once::new();
