@@ -139,4 +139,11 @@ impl Manifests<'_> {
     fn read(&self, path: &str) -> Result<String> {
         fs::read_to_string(self.project.path(path)).with_context(|| format!("read {path}"))
     }
+
+    /// The names in a directory of the repository.
+    fn names_in(&self, directory: &str) -> Result<Vec<String>> {
+        let entries =
+            fs::read_dir(self.project.path(directory)).with_context(|| format!("read {directory}"))?;
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+    }
 }

@@ -1,9 +1,8 @@
 //! The migrations' Job does what `cargo xtask` does: with the same files, the same lock and the same records.
 
 use std::collections::BTreeSet;
-use std::fs;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use stack::database::{MIGRATION_LOCK, MIGRATIONS_TABLE};
 
 use super::Manifests;
@@ -19,13 +18,8 @@ pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) -> Resul
     let files = maps.flat_map(|map| entries(&map.value, "/data").map(|(name, _)| name));
     let (given, others): (BTreeSet<&str>, BTreeSet<&str>) = files
         .partition(|name| name.ends_with(".sql") && name.starts_with(|first: char| first.is_ascii_digit()));
-    let mut written = BTreeSet::new();
-    for entry in fs::read_dir(manifests.project.path(DIRECTORY)).context("read migrations")? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".sql") {
-            written.insert(name);
-        }
-    }
+    let names = manifests.names_in(DIRECTORY)?;
+    let written: BTreeSet<String> = names.into_iter().filter(|name| name.ends_with(".sql")).collect();
     for name in written.iter().filter(|name| !given.contains(name.as_str())) {
         findings.add(
             "migrations/kustomization.yaml",

@@ -1,8 +1,6 @@
 //! What runs and what builds it has a version of its own, so that the same commit means the same thing tomorrow.
 
-use std::fs;
-
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::Manifests;
 use super::findings::Findings;
@@ -31,10 +29,10 @@ pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) -> Resul
 }
 
 fn check_actions(manifests: &Manifests<'_>, findings: &mut Findings) -> Result<()> {
-    let workflows = entries(manifests, WORKFLOWS)?;
-    let actions = entries(manifests, ACTIONS)?.into_iter().map(|action| format!("{action}/action.yml"));
+    let workflows = manifests.names_in(WORKFLOWS)?.into_iter().map(|name| format!("{WORKFLOWS}/{name}"));
+    let actions = manifests.names_in(ACTIONS)?.into_iter().map(|name| format!("{ACTIONS}/{name}/action.yml"));
     let mut count = 0;
-    for file in workflows.into_iter().chain(actions) {
+    for file in workflows.chain(actions) {
         for action in manifests.read(&file)?.lines().filter_map(action) {
             count += 1;
             if !is_pinned_action(action) {
@@ -49,12 +47,6 @@ fn check_actions(manifests: &Manifests<'_>, findings: &mut Findings) -> Result<(
         findings.add(WORKFLOWS, "no action is used: is this still how a workflow is written?");
     }
     Ok(())
-}
-
-fn entries(manifests: &Manifests<'_>, directory: &str) -> Result<Vec<String>> {
-    let entries =
-        fs::read_dir(manifests.project.path(directory)).with_context(|| format!("read {directory}"))?;
-    entries.map(|entry| Ok(format!("{directory}/{}", entry?.file_name().to_string_lossy()))).collect()
 }
 
 /// The tag of an image; none where a digest names it.
