@@ -19,7 +19,8 @@ use crate::config;
 use crate::error::Error;
 use crate::limit::within;
 use crate::log::{self, Level};
-use crate::outbox::{self, Delivery};
+use crate::delivery::Delivery;
+use crate::outbox;
 use crate::trace::{CORRELATION_HEADER, Trace};
 use crate::turns::Turn;
 
