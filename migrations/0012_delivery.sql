@@ -317,12 +317,8 @@ begin
                   least(stream.task_events, stream.task_updates, stream.reminders) as delivered
     ), dropped as (
         delete from task_changes
-        where ctid = any(array(
-            select change.ctid
-            from settled
-            join task_changes as change on change.user_id = settled.user_id and change.sequence <= settled.delivered
-            -- A change that someone has locked goes when its user is settled next.
-            for update of change skip locked))
+        using settled
+        where task_changes.user_id = settled.user_id and task_changes.sequence <= settled.delivered
     )
     select user_id, true, goes_on
     from settled;

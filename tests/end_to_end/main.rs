@@ -6,7 +6,7 @@
 //! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`isolation`], [`errors`], [`correlation`] |
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`], [`schemathesis`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
-//! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
+//! | what fails | [`outbox`], [`relay`], [`leases`], [`drains`], [`stalls`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what is too much | [`abuse`] |
 //! | what no library would send | [`raw_requests`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
@@ -93,6 +93,8 @@ mod schemas;
 mod schemathesis;
 #[cfg(test)]
 mod sidecar_faults;
+#[cfg(test)]
+mod stalls;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]

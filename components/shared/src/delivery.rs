@@ -156,9 +156,8 @@ impl Outcome {
     /// Whether no topic took anything, of those that every change goes to.
     pub fn got_nowhere(&self) -> bool {
         let [events, updates, _] = self.retry_after_ms;
-        let stands = |retry: Option<i64>, topic: Topic| {
-            retry.is_some() || self.waiting_topics & topic.bit() != 0
-        };
+        let stands =
+            |retry: Option<i64>, topic: Topic| retry.is_some() || self.waiting_topics & topic.bit() != 0;
         self.has_failed() && stands(events, Topic::TaskEvents) && stands(updates, Topic::TaskUpdates)
     }
 }

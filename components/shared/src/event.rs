@@ -245,11 +245,7 @@ mod tests {
             completed_changed: false,
             due_date_changed: false,
             changed_at: Timestamp::from_micros(1_764_579_600_123_456).unwrap(),
-            trace: Trace {
-                correlation_id: "c-1".into(),
-                traceparent: TRACEPARENT.into(),
-                tracestate: None,
-            },
+            trace: Trace { correlation_id: "c-1".into(), traceparent: TRACEPARENT.into(), tracestate: None },
         }
     }
 

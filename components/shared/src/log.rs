@@ -116,8 +116,7 @@ mod tests {
 
     #[test]
     fn a_line_about_a_request_names_it_and_its_trace() {
-        let trace =
-            Trace { correlation_id: "c-1".into(), traceparent: TRACEPARENT.into(), tracestate: None };
+        let trace = Trace { correlation_id: "c-1".into(), traceparent: TRACEPARENT.into(), tracestate: None };
         let expected = json!({
             "time": null, "level": "warn", "message": "something", "status": 1, "correlation_id": "c-1",
             "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736"

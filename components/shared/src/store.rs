@@ -20,9 +20,7 @@ use uuid::Uuid;
 
 use crate::config;
 use crate::counts::Counts;
-use crate::delivery::{
-    Claimed, Delivery, Done, GRACE, Outcome, Parked, Promise, Requeued, Settled, Wanted,
-};
+use crate::delivery::{Claimed, Delivery, Done, GRACE, Outcome, Parked, Promise, Requeued, Settled, Wanted};
 use crate::error::Error;
 use crate::event::Topic;
 use crate::limit::within;
@@ -205,8 +203,9 @@ impl<'a> Outcomes<'a> {
             topic: topic.name(),
             error,
         };
-        let rows =
-            outcomes.iter().flat_map(|outcome| outcome.parked.iter().map(|parked| row(outcome.user_id, parked)));
+        let rows = outcomes
+            .iter()
+            .flat_map(|outcome| outcome.parked.iter().map(|parked| row(outcome.user_id, parked)));
         Outcomes { outcomes, parked: rows.collect() }
     }
 }
@@ -421,9 +420,8 @@ impl Row {
     fn requeued(&mut self) -> Result<Requeued, Error> {
         let (id, topic, user_id) = (self.next()?, self.next::<String>()?, self.next()?);
         let change = self.next::<String>()?;
-        let event = Topic::parse(&topic)
-            .ok_or_else(|| format!("{topic:?} is not a topic"))
-            .and_then(|topic| {
+        let event =
+            Topic::parse(&topic).ok_or_else(|| format!("{topic:?} is not a topic")).and_then(|topic| {
                 let change = stored::read_change(&change, user_id).map_err(|error| error.to_string())?;
                 Ok((topic, change))
             });

@@ -48,8 +48,8 @@ impl Trace {
         sequence: i64,
     ) -> Trace {
         let traceparent = traceparent.unwrap_or_else(|| {
-            let [trace, span] = ["trace", "span"]
-                .map(|part| Uuid::new_v5(&user_id, format!("{part}/{sequence}").as_bytes()));
+            let [trace, span] =
+                ["trace", "span"].map(|part| Uuid::new_v5(&user_id, format!("{part}/{sequence}").as_bytes()));
             begin(&correlation_id, trace, span)
         });
         Trace { correlation_id, traceparent, tracestate }

@@ -187,7 +187,8 @@ pub(super) fn log_success(change: &Change, topic: Topic, event_type: &str) {
 /// The outcome of a claim that was published to the three topics.
 pub(super) fn outcome(claim: &Claim, topics: [Progress<'_>; 3]) -> Outcome {
     let waiting = topics.iter().filter(|topic| topic.still_waits());
-    let retry = |topic: &Progress<'_>| topic.failed.then(|| backoff(topic.attempts, Uuid::new_v4().as_u128()));
+    let retry =
+        |topic: &Progress<'_>| topic.failed.then(|| backoff(topic.attempts, Uuid::new_v4().as_u128()));
     Outcome {
         user_id: claim.user_id,
         lease_token: claim.lease_token,
@@ -271,7 +272,11 @@ mod tests {
         let next = |topic| Progress::new(&claim, topic).next("").map(|(change, _)| change.sequence);
         assert_eq!(next(Topic::TaskEvents), Some(2));
         assert_eq!(next(Topic::TaskUpdates), Some(9));
-        assert_eq!(next(Topic::Reminders), None, "changes 1 and 2 are no reminders, and 9 is not the next one");
+        assert_eq!(
+            next(Topic::Reminders),
+            None,
+            "changes 1 and 2 are no reminders, and 9 is not the next one"
+        );
     }
 
     #[test]

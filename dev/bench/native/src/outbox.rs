@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use shared::delivery::{Claim, Outcome, Window};
 use shared::error::Error;
 use shared::event::{Envelope, Topic};
 use shared::log::{self, Level};
-use shared::delivery::{Claim, Outcome, Window};
 use shared::task::Change;
 use tokio::sync::Notify;
 use tokio::time::timeout;

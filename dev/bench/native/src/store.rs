@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use shared::error::Error;
 use shared::delivery::{Claim, Outcome, Settled};
+use shared::error::Error;
 use shared::store::read_pass;
 use shared::task::{Action, NewTask, Task, TaskPatch, Timestamp, Title};
 use shared::trace::Trace;
