@@ -95,32 +95,27 @@ begin
 end
 $$;
 
--- Whether mutations may rely on the promise that ends at that instant, in microseconds since 1970. No promise is longer than
--- 200 ms: what ends later was made before the clock was set back.
-create function is_promise(micros bigint) returns boolean language sql volatile
-return micros - to_micros(clock_timestamp()) between 1 and 200000;
-
 -- Whether a drain has promised to deliver what the calling statement changes. Call it in that statement, after the change: the
--- drain recognizes the statement by its transaction id, which the change has given it.
+-- drain recognizes the statement by its transaction id, which the change has given it. No promise is longer than 200 ms: what ends
+-- later was made before the clock was set back.
 create or replace function left_to_drain() returns boolean language plpgsql as $$
 begin
-    return is_promise((select last_value from drain_until));
+    return (select last_value from drain_until) - to_micros(clock_timestamp()) between 1 and 200000;
 end
 $$;
 
--- The first transaction id that no running transaction has had yet, if other transactions are running that may have relied on
--- a promise; null if none is.
-create function end_of_running() returns bigint language sql volatile
-return (
-    select case when exists (select from pg_snapshot_xip(now_running)) then pg_snapshot_xmax(now_running)::text::bigint end
-    from pg_current_snapshot() as now_running
-);
-
--- Whether a transaction with an id below that one is still running.
-create function is_running_below(end_of_them bigint) returns boolean language sql volatile
-return exists (
-    select from pg_snapshot_xip(pg_current_snapshot()) as running (xid) where xid::text::bigint < end_of_them
-);
+-- The first transaction id that no transaction has had yet, if other transactions are running, which may have relied on a
+-- promise; null if none is.
+create function end_of_running() returns bigint language plpgsql as $$
+declare
+    now_running constant pg_snapshot := pg_current_snapshot();
+begin
+    if exists (select from pg_snapshot_xip(now_running)) then
+        return pg_snapshot_xmax(now_running)::text::bigint;
+    end if;
+    return null;
+end
+$$;
 
 -- Whether a stream has something to deliver: since an instant that is past, whatever the clock shows now, unless topics have
 -- failed; then from the instant on. A `case`, because the index of all waiting users is of no use for a few users.
@@ -223,84 +218,55 @@ returns table (user_id uuid, is_settled boolean, goes_on boolean)
 language plpgsql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
-    at   constant timestamptz := clock_timestamp();
-    held uuid[];
+    at           constant timestamptz := clock_timestamp();
+    was_returned bigint;
 begin
-    -- Locked first, and then looked at by statements of their own, which see everything that was committed by then.
     if waits then
-        select coalesce(array_agg(user_id), '{}') into held
-        from (
-            select user_id
-            from jsonb_to_recordset(outcomes) as outcome (user_id uuid, lease_token bigint)
-            join user_streams as stream using (user_id, lease_token)
-            where lease_until is not null
-            for update of stream
-        ) as locked;
-    else
-        select coalesce(array_agg(user_id), '{}') into held
-        from (
-            select user_id
-            from jsonb_to_recordset(outcomes) as outcome (user_id uuid, lease_token bigint)
-            join user_streams as stream using (user_id, lease_token)
-            where lease_until is not null
-            for update of stream skip locked
-        ) as locked;
-    end if;
-
-    if parked <> '[]' then
-        insert into parked_events (
-            topic, error, user_id, sequence, task_id, action, title, completed, due_date, title_changed,
-            completed_changed, due_date_changed, changed_at, correlation_id, traceparent, tracestate)
-        select refused.topic, refused.error, change.*
-        from jsonb_to_recordset(parked) as refused (user_id uuid, sequence bigint, topic text, error text)
-        join task_changes as change using (user_id, sequence)
-        where user_id = any(held)
-        on conflict do nothing;
+        perform
+        from jsonb_to_recordset(outcomes) as outcome (user_id uuid, lease_token bigint)
+        join user_streams as stream using (user_id, lease_token)
+        for update of stream;
     end if;
 
     return query
     with outcome as (
-        select stream.user_id, stream.last_sequence, delivered, outcome.goes_on or stream.last_sequence > seen as goes_on,
-               array[
+        select stream.user_id, stream.last_sequence, topic_attempts, topic_retry_at, delivered, retry_after, waiting,
+               has_failed or waiting > 0 as is_blocked,
+               outcome.goes_on or stream.last_sequence > seen as goes_on
+        from jsonb_to_recordset(outcomes) as given (
+            user_id uuid, lease_token bigint, delivered bigint[], retry_after_ms bigint[], waiting_topics integer,
+            goes_on boolean, last_sequence bigint)
+        cross join lateral (
+            select given.goes_on, retry_after_ms as retry_after, waiting_topics as waiting, given.last_sequence as seen,
+                   num_nonnulls(variadic retry_after_ms) > 0 as has_failed
+        ) as outcome
+        join user_streams as stream using (user_id, lease_token)
+        where lease_until is not null
+        for update of stream skip locked
+    ), blocked as (
+        select *,
+               case when is_blocked then array[
                    case when retry_after[1] is not null then coalesce(topic_attempts[1], 0) + 1
                         when waiting & 1 <> 0 then topic_attempts[1] else 0 end,
                    case when retry_after[2] is not null then coalesce(topic_attempts[2], 0) + 1
                         when waiting & 2 <> 0 then topic_attempts[2] else 0 end,
                    case when retry_after[3] is not null then coalesce(topic_attempts[3], 0) + 1
-                        when waiting & 4 <> 0 then topic_attempts[3] else 0 end] as attempts,
-               array[
+                        when waiting & 4 <> 0 then topic_attempts[3] else 0 end] end as attempts,
+               case when is_blocked then array[
                    coalesce(at + retry_after[1] * interval '1 millisecond',
                             case when waiting & 1 <> 0 then topic_retry_at[1] end),
                    coalesce(at + retry_after[2] * interval '1 millisecond',
                             case when waiting & 2 <> 0 then topic_retry_at[2] end),
                    coalesce(at + retry_after[3] * interval '1 millisecond',
-                            case when waiting & 4 <> 0 then topic_retry_at[3] end)] as retry_at
-        from jsonb_to_recordset(outcomes) as outcome (
-            user_id uuid, delivered bigint[], retry_after_ms bigint[], waiting_topics integer, goes_on boolean,
-            last_sequence bigint)
-        cross join lateral (select retry_after_ms, waiting_topics, outcome.last_sequence)
-            as short (retry_after, waiting, seen)
-        join user_streams as stream on stream.user_id = outcome.user_id
-        where outcome.user_id = any(held)
+                            case when waiting & 4 <> 0 then topic_retry_at[3] end)] end as retry_at
+        from outcome
     ), next as (
         select *,
-               num_nonnulls(variadic retry_at) > 0 as has_failed,
-               case when position < last_sequence then
-                   -- As old as what waits, so that no backlog is taken for a new change.
-                   coalesce((
-                       select least(changed_at, at)
-                       from task_changes
-                       where task_changes.user_id = outcome.user_id and sequence > position
-                       order by sequence
-                       limit 1), at)
-               end as waits_since
-        from outcome
-        cross join lateral (
-            select least(
-                case when retry_at[1] is null then delivered[1] end,
-                case when retry_at[2] is null then delivered[2] end,
-                case when retry_at[3] is null then delivered[3] end)
-        ) as well (position)
+               least(
+                   case when retry_at[1] is null then delivered[1] end,
+                   case when retry_at[2] is null then delivered[2] end,
+                   case when retry_at[3] is null then delivered[3] end) as position
+        from blocked
     ), settled as (
         update user_streams as stream
         set task_events = delivered[1],
@@ -308,13 +274,33 @@ begin
             reminders = delivered[3],
             lease_until = null,
             lease_ms = null,
-            topic_attempts = case when has_failed then next.attempts end,
-            topic_retry_at = case when has_failed then next.retry_at end,
-            claimable_at = least(waits_since, next.retry_at[1], next.retry_at[2], next.retry_at[3])
+            topic_attempts = next.attempts,
+            topic_retry_at = next.retry_at,
+            claimable_at = least(
+                case when position < next.last_sequence then
+                    -- As old as what waits, so that no backlog is taken for a new change. What was committed after this
+                    -- statement began is new.
+                    coalesce((
+                        select least(changed_at, at)
+                        from task_changes
+                        where task_changes.user_id = next.user_id and sequence > position
+                        order by sequence
+                        limit 1), at)
+                end,
+                next.retry_at[1], next.retry_at[2], next.retry_at[3])
         from next
         where stream.user_id = next.user_id
         returning stream.user_id, next.goes_on and claimable_at <= at as goes_on,
                   least(stream.task_events, stream.task_updates, stream.reminders) as delivered
+    ), parked_now as (
+        insert into parked_events (
+            topic, error, user_id, sequence, task_id, action, title, completed, due_date, title_changed,
+            completed_changed, due_date_changed, changed_at, correlation_id, traceparent, tracestate)
+        select refused.topic, refused.error, change.*
+        from jsonb_to_recordset(parked) as refused (user_id uuid, sequence bigint, topic text, error text)
+        join settled using (user_id)
+        join task_changes as change using (user_id, sequence)
+        on conflict do nothing
     ), dropped as (
         delete from task_changes
         using settled
@@ -323,43 +309,43 @@ begin
     select user_id, true, goes_on
     from settled;
 
-    if not waits then
+    get diagnostics was_returned = row_count;
+    if was_returned < jsonb_array_length(outcomes) then
         return query
         select user_id, false, false
         from jsonb_to_recordset(outcomes) as outcome (user_id uuid, lease_token bigint)
         join user_streams as stream using (user_id, lease_token)
-        where lease_until is not null and user_id <> all(held);
+        where lease_until is not null;
     end if;
 end
 $$;
 
--- The sums of two arrays, position by position. Either may be the shorter one.
-create function sums(totals bigint[], added bigint[]) returns bigint[] language sql immutable
-return array(
-    select coalesce(one, 0) + coalesce(other, 0)
-    from unnest(totals, added) with ordinality as both_of (one, other, place)
-    order by place);
-
 -- Adds to the totals, position by position (null: nothing), in a row that no other session has locked. Whether there was
 -- something to add.
 create or replace function count_deliveries(added bigint[]) returns boolean language plpgsql as $$
+declare
+    own delivery_counts;
 begin
     if added is null then
         return false;
     end if;
-    update delivery_counts
-    set totals = sums(totals, added)
-    where shard = (
-        select shard
-        from delivery_counts
-        order by (shard + pg_backend_pid()) % 16
-        limit 1
-        for update skip locked);
+    select * into own
+    from delivery_counts
+    order by (shard + pg_backend_pid()) % 16
+    limit 1
+    for update skip locked;
     if not found then
-        -- A row of this session's own.
-        insert into delivery_counts as own (shard, totals) values (16 + pg_backend_pid(), added)
-        on conflict (shard) do update set totals = sums(own.totals, added);
+        -- A row that is this session's alone.
+        own.shard := 16 + pg_backend_pid();
+        insert into delivery_counts values (own.shard, '{}') on conflict do nothing;
+        select * into own from delivery_counts where shard = own.shard for update;
     end if;
+    update delivery_counts
+    set totals = array(
+        select coalesce(total, 0) + coalesce(more, 0)
+        from unnest(own.totals, added) with ordinality as both_of (total, more, place)
+        order by place)
+    where shard = own.shard;
     return true;
 end
 $$;
@@ -393,11 +379,12 @@ declare
     most_users     constant integer := pass ->> 'limit';
     promises       constant boolean := pass ->> 'promises';
     now_micros     constant bigint  := to_micros(clock_timestamp());
+    promise_length constant bigint  := 200000; -- left_to_drain() takes no longer one for a promise
     promised_until bigint  := pass ->> 'promised_until';
     running_below  bigint  := pass ->> 'running_below';
     standing       constant bigint  := (select last_value from drain_until);
     -- Mutations rely on another drain.
-    is_another     constant boolean := standing <> promised_until and is_promise(standing);
+    is_another     constant boolean := standing <> promised_until and standing - now_micros between 1 and promise_length;
     own            uuid[]  := array(select jsonb_array_elements_text(pass -> 'users')::uuid);
     left_over      uuid[]  := '{}';
     unsettled      uuid[]  := '{}';
@@ -421,7 +408,9 @@ begin
         perform setval('drain_until', 1);
         promised_until := 1;
         running_below := end_of_running();
-    elsif running_below is not null and not is_running_below(running_below) then
+    elsif running_below is not null and not exists (
+        select from pg_snapshot_xip(pg_current_snapshot()) as running (xid) where xid::text::bigint < running_below
+    ) then
         running_below := null;
     end if;
 
@@ -448,7 +437,7 @@ begin
 
     if promises and not is_another and cardinality(claimed) between 1 and most_users - 1 then
         -- A full claim has no room for more: the next mutation starts another drain.
-        promised_until := setval('drain_until', now_micros + 200000);
+        promised_until := setval('drain_until', now_micros + promise_length);
         running_below := null;
     end if;
 
