@@ -9,6 +9,7 @@
 //! | what fails | [`outbox`], [`relay`], [`leases`], [`drains`], [`stalls`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what is too much | [`abuse`] |
 //! | what no library would send | [`raw_requests`] |
+//! | what Spin and the embedded host do for the components | [`hosts`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
 //! | the commands | [`tail`], [`bad_environments`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
@@ -53,6 +54,8 @@ mod generated_client;
 mod harness;
 #[cfg(test)]
 mod health;
+#[cfg(test)]
+mod hosts;
 #[cfg(test)]
 mod isolation;
 #[cfg(test)]
