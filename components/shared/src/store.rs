@@ -209,12 +209,13 @@ pub async fn settle_requeued(
 /// How the outbox is, and what deliveries have done since it was made.
 pub async fn read_metrics() -> Result<Metrics, Error> {
     let rows = query(include_str!("sql/read_metrics.sql"), Vec::new()).await?;
-    let StoredMetrics { pending, oldest_pending_seconds, parked, totals } = only_row(rows)?.json()?;
+    let StoredMetrics { pending, oldest_pending_seconds, oldest_snapshot_transactions, parked, totals } =
+        only_row(rows)?.json()?;
     let mut counts = Counts::default();
     for (count, total) in counts.positions().zip(totals) {
         *count = total;
     }
-    Ok(Metrics { pending, oldest_pending_seconds, parked, counts })
+    Ok(Metrics { pending, oldest_pending_seconds, oldest_snapshot_transactions, parked, counts })
 }
 
 /// Asks the database for nothing, to see whether it answers.
@@ -229,6 +230,8 @@ pub struct Metrics {
     pub pending: [i64; 3],
     /// For how long the oldest of them has waited; 0 when there is none.
     pub oldest_pending_seconds: f64,
+    /// Transactions that have begun since the oldest snapshot or transaction that PostgreSQL keeps dead rows for.
+    pub oldest_snapshot_transactions: i64,
     /// Events that were refused for good and wait for an operator.
     pub parked: [i64; 3],
     /// What deliveries have done.
@@ -239,6 +242,7 @@ pub struct Metrics {
 struct StoredMetrics {
     pending: [i64; 3],
     oldest_pending_seconds: f64,
+    oldest_snapshot_transactions: i64,
     parked: [i64; 3],
     totals: Vec<i64>,
 }
