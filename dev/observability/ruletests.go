@@ -61,7 +61,9 @@ func (m metrics) checkRuleTests(path string) ([]string, error) {
 		return []string{fmt.Sprintf("%s: %v", path, err)}, nil
 	}
 	for i, rules := range file.RuleFiles {
-		file.RuleFiles[i] = filepath.Join(filepath.Dir(path), rules)
+		if !filepath.IsAbs(rules) {
+			file.RuleFiles[i] = filepath.Join(filepath.Dir(path), rules)
+		}
 	}
 	var problems []string
 	if len(file.RuleFiles) == 0 || len(file.Tests) == 0 || file.EvaluationInterval == 0 {
