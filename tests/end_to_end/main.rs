@@ -10,6 +10,7 @@
 //! | what is too much | [`abuse`] |
 //! | what no library would send | [`raw_requests`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
+//! | databases as others run them | [`pooler`], [`database_tls`], [`oldest_postgresql`] |
 //! | the commands | [`tail`], [`bad_environments`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
 
@@ -35,6 +36,8 @@ mod cors;
 mod database_faults;
 #[cfg(test)]
 mod database_roles;
+#[cfg(test)]
+mod database_tls;
 #[cfg(test)]
 mod deployed_sidecar;
 #[cfg(test)]
@@ -72,11 +75,15 @@ mod metrics;
 #[cfg(test)]
 mod migrations_job;
 #[cfg(test)]
+mod oldest_postgresql;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]
 mod panics;
+#[cfg(test)]
+mod pooler;
 #[cfg(test)]
 mod publishing;
 #[cfg(test)]
