@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde_json::Value;
 use stack::service_user::ServiceUser;
@@ -76,11 +77,11 @@ async fn with_an_authority_of_ones_own_every_session_is_encrypted() {
 async fn a_server_that_may_be_another_is_refused() {
     let server = Server::start();
     let authority = turn_tls_on(&server).await;
+    let database = Arc::new(Database::migrated_on(&server));
     let of = |setup: Setup, host: &str, options: &str| {
-        let database = Database::migrated_on(&server);
         let address = database.host_port().replace("127.0.0.1", host);
         let url = url(&database, options).replace(&database.host_port(), &address);
-        setup.database(database).variable("database_url", url).variable("database_host", address)
+        setup.database(database.clone()).variable("database_url", url).variable("database_host", address)
     };
     let believing = || Setup::new().environment(AUTHORITIES, authority.to_str().unwrap());
     for (what, setup, said) in [

@@ -333,15 +333,16 @@ fn a_wrong_topic_is_found_wherever_it_is() {
 /// dapr/dapr#9606: single publishes would go to other topics than bulk ones.
 #[test]
 fn a_component_whose_topics_dapr_would_prefix_is_found() {
-    let parts = ["deploy/overlays/production: Component/pubsub-kafka: saslUsername has {namespace}", "#9606"];
-    let production = "deploy/overlays/production/pubsub.yaml";
-    assert_mistake(production, "value: taskcast\n", "value: \"{namespace}\"\n", &parts);
-    let parts = ["deploy/samples/consumer: Component/pubsub-kafka: consumerID has {namespace}", "#9606"];
-    let (right, wrong) = (
-        "metadata:\n    - name: brokers",
-        "metadata:\n    - name: consumerID\n      value: \"{namespace}-consumer\"\n    - name: brokers",
-    );
-    assert_mistake("deploy/samples/consumer/pubsub.yaml", right, wrong, &parts);
+    for (file, target, name) in [
+        ("deploy/overlays/production/pubsub.yaml", "deploy/overlays/production", "clientID"),
+        ("deploy/samples/consumer/pubsub.yaml", "deploy/samples/consumer", "consumerID"),
+    ] {
+        let right = "metadata:\n    - name: brokers";
+        let wrong =
+            format!("metadata:\n    - name: {name}\n      value: \"{{namespace}}-app\"\n    - name: brokers");
+        let said = format!("{target}: Component/pubsub-kafka: {name} has {{namespace}}");
+        assert_mistake(file, right, &wrong, &[&said, "#9606"]);
+    }
 }
 
 #[test]
