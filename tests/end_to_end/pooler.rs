@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
-use stack::service_user::{ServiceUser, reachable};
+use stack::service_user::ServiceUser;
 use stack::{Launch, Process, free_port, probe};
 
 use crate::harness::database::{APP, Database, waiting_for_locks};
@@ -55,9 +55,7 @@ impl PgBouncer {
                 user.take(file).unwrap();
             }
         }
-        let program = pgbouncer();
-        let program = reachable(program.parent().unwrap()).unwrap().join(program.file_name().unwrap());
-        let launch = Launch::new("PgBouncer", program).arg(&settings).user(user);
+        let launch = Launch::new("PgBouncer", pgbouncer()).arg(&settings).user(user);
         let process = launch.current_dir("/").log(files.join("pgbouncer.log")).start().unwrap();
         process.wait_until(wait::SOON, || probe::accepts(port)).unwrap();
         Self { process, port, files }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
 
-use crate::service_user::{ServiceUser, reachable, shared_place};
+use crate::service_user::{ServiceUser, shared_place};
 use crate::{Launch, Process, database, probe, programs, random};
 
 /// The cluster's only user and the name of the database that `cargo xtask up` uses.
@@ -46,9 +46,10 @@ impl Postgres {
         Self::start_programs(options, None)
     }
 
-    /// Like [`Self::start_with`], but of another version of PostgreSQL: a directory with `bin`, `lib` and `share`.
+    /// Like [`Self::start_with`], but of another version of PostgreSQL: a directory with `bin`, `lib` and `share`,
+    /// which PostgreSQL's user reaches.
     pub fn start_version(options: &PostgresOptions<'_>, version: &Path) -> Result<Self> {
-        Self::start_programs(options, Some(&reachable(version)?.join("bin")))
+        Self::start_programs(options, Some(&version.join("bin")))
     }
 
     fn start_programs(options: &PostgresOptions<'_>, programs: Option<&Path>) -> Result<Self> {

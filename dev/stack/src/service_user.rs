@@ -70,9 +70,12 @@ fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
     if !copied.is_ok_and(|status| status.success()) {
         bail!("copy {} to {}", from.display(), unfinished.display());
     }
-    // Another process may have made the same copy meanwhile.
-    if fs::rename(&unfinished, to).is_err() && !to.exists() {
-        bail!("rename {} to {}", unfinished.display(), to.display());
+    if let Err(error) = fs::rename(&unfinished, to) {
+        fs::remove_dir_all(&unfinished).context("remove an unfinished copy")?;
+        // Another process may have made the same copy meanwhile.
+        if !to.exists() {
+            return Err(error).with_context(|| format!("rename {}", unfinished.display()));
+        }
     }
     Ok(to.to_owned())
 }

@@ -41,7 +41,7 @@ pub(crate) fn observability() -> PathBuf {
     required("TASKCAST_TEST_OBSERVABILITY").into()
 }
 
-/// PgBouncer, 1.21 or later.
+/// PgBouncer, 1.21 or later, where the service user reaches it.
 pub(crate) fn pgbouncer() -> PathBuf {
     required("TASKCAST_TEST_PGBOUNCER").into()
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use stack::Launch;
+use stack::service_user::reachable;
 
 use crate::cache;
 use crate::progress::Progress;
@@ -14,9 +15,9 @@ use crate::steps::{kafka, packages};
 
 const POM: &str = "dev/postgres/pom.xml";
 
-/// The directory with `bin`, `lib` and `share`.
+/// The directory with `bin`, `lib` and `share`, where PostgreSQL's user reaches it.
 pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>) -> Result<PathBuf> {
-    cache::entry("postgresql-14", &[project.path(POM)], |directory| {
+    let directory = cache::entry("postgresql-14", &[project.path(POM)], |directory| {
         kafka::ensure_maven(project, progress)?;
         if stack::programs::find("xz").is_none() {
             progress.step("xz installed", || packages::install(project, "xz", &["xz-utils"]))?;
@@ -33,7 +34,8 @@ pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>) -> Result<Pat
             launch.run()?;
             unpack(directory, &log)
         })
-    })
+    })?;
+    reachable(&directory)
 }
 
 /// The package is an archive in an archive.

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use stack::service_user::reachable;
 
 use crate::cache;
 use crate::debian::{Suites, missing_tool};
@@ -42,7 +43,7 @@ const START: &str = "#!/bin/sh\n\
         exec \"$loader\" --library-path \"$(dirname \"$loader\")\" \"$@\"\n\
     done\n";
 
-/// The program.
+/// The program, where the user that the tests run it as reaches it.
 pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>) -> Result<PathBuf> {
     let installed = ["pgbouncer", "/usr/sbin/pgbouncer"].iter().find_map(stack::programs::find);
     if let Some(program) = installed
@@ -56,7 +57,7 @@ pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>) -> Result<Pat
         let log = project.fresh_log("pgbouncer.log");
         progress.step(STEP, || unpack(project, directory, &log, || progress.follow(STEP)))
     })?;
-    Ok(directory.join("pgbouncer"))
+    Ok(reachable(&directory)?.join("pgbouncer"))
 }
 
 fn unpack(
