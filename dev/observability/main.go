@@ -1,9 +1,10 @@
 // Command observability checks what Prometheus and Grafana are given against metrics that were really scraped: that Prometheus'
 // own parsers accept them, and that every metric and every value of a label that they ask for is there.
 //
-//	observability --metrics FILE... [--rules FILE] [--dashboard FILE]
+//	observability --metrics FILE... [--rules FILE] [--rule-tests FILE] [--dashboard FILE]
 //
-// A file of metrics is in Prometheus' text format. It prints a line for each mistake, and ends with 1 when there is one.
+// A file of metrics is in Prometheus' text format, one of tests in the format of `promtool test rules`. It prints a line for
+// each mistake, and ends with 1 when there is one.
 package main
 
 import (
@@ -43,6 +44,7 @@ func run(arguments []string, output io.Writer) (int, error) {
 	flags.Var(&own, "own", "a `file` of our own metrics, whose names and help are checked as well")
 	flags.Var(&files, "metrics", "a `file` of others' metrics")
 	rules := flags.String("rules", "", "a `file` of alerting rules")
+	ruleTests := flags.String("rule-tests", "", "a `file` of tests of alerting rules")
 	dashboard := flags.String("dashboard", "", "a `file` with a dashboard of Grafana's")
 	if err := flags.Parse(arguments); err != nil {
 		return 0, err
@@ -61,11 +63,15 @@ func run(arguments []string, output io.Writer) (int, error) {
 			return 0, err
 		}
 	}
-	for file, check := range map[string]func(string) ([]string, error){*rules: known.checkRules, *dashboard: known.checkDashboard} {
-		if file == "" {
+	checks := []struct {
+		file  string
+		check func(string) ([]string, error)
+	}{{*rules, known.checkRules}, {*ruleTests, known.checkRuleTests}, {*dashboard, known.checkDashboard}}
+	for _, asked := range checks {
+		if asked.file == "" {
 			continue
 		}
-		found, err := check(file)
+		found, err := asked.check(asked.file)
 		if err != nil {
 			return 0, err
 		}

@@ -11,6 +11,7 @@
 //! | what no library would send | [`raw_requests`] |
 //! | what Spin and the embedded host do for the components | [`hosts`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
+//! | databases as others run them | [`pooler`], [`database_tls`], [`oldest_postgresql`] |
 //! | the commands | [`tail`], [`bad_environments`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
 
@@ -36,6 +37,8 @@ mod cors;
 mod database_faults;
 #[cfg(test)]
 mod database_roles;
+#[cfg(test)]
+mod database_tls;
 #[cfg(test)]
 mod deployed_sidecar;
 #[cfg(test)]
@@ -75,11 +78,15 @@ mod metrics;
 #[cfg(test)]
 mod migrations_job;
 #[cfg(test)]
+mod oldest_postgresql;
+#[cfg(test)]
 mod openapi;
 #[cfg(test)]
 mod outbox;
 #[cfg(test)]
 mod panics;
+#[cfg(test)]
+mod pooler;
 #[cfg(test)]
 mod publishing;
 #[cfg(test)]

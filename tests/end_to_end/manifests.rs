@@ -330,6 +330,21 @@ fn a_wrong_topic_is_found_wherever_it_is() {
     );
 }
 
+/// dapr/dapr#9606: single publishes would go to other topics than bulk ones.
+#[test]
+fn a_component_whose_topics_dapr_would_prefix_is_found() {
+    for (file, target, name) in [
+        ("deploy/overlays/production/pubsub.yaml", "deploy/overlays/production", "clientID"),
+        ("deploy/samples/consumer/pubsub.yaml", "deploy/samples/consumer", "consumerID"),
+    ] {
+        let right = "metadata:\n    - name: brokers";
+        let wrong =
+            format!("metadata:\n    - name: {name}\n      value: \"{{namespace}}-app\"\n    - name: brokers");
+        let said = format!("{target}: Component/pubsub-kafka: {name} has {{namespace}}");
+        assert_mistake(file, right, &wrong, &[&said, "#9606"]);
+    }
+}
+
 #[test]
 fn another_name_of_the_component_is_found() {
     let parts = ["SpinApp/taskcast:", "pubsub_name"];

@@ -6,11 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reqwest::Method;
-use stack::free_port;
+use stack::{Broker, Deliver, Process, SidecarOptions, free_port, probe};
 
 use crate::harness::answer::Answer;
-use crate::harness::collector::measured_sidecar;
-use crate::harness::environment::{directory, observability, root};
+use crate::harness::environment::{daprd, directory, observability, root};
 use crate::harness::event::{REMINDERS, TASK_EVENTS, TASK_UPDATES};
 use crate::harness::nudge::{self, APP_TOKEN};
 use crate::harness::publish::Publish;
@@ -19,7 +18,12 @@ use crate::harness::{App, Setup, User, wait};
 
 const PATH: &str = "/internal/metrics";
 const RULES: &str = "deploy/observability/alerts.yaml";
+const RULE_TESTS: &str = "tests/alerts/rules.test.yaml";
 const DASHBOARD: &str = "deploy/observability/dashboard.json";
+
+/// The app id and the namespace of the relay (deploy).
+const RELAY: &str = "taskcast-relay";
+const NAMESPACE: &str = "taskcast";
 
 async fn scrape(user: &User) -> String {
     let answer = Answer::to(user.anonymous(Method::GET, PATH).bearer_auth(APP_TOKEN)).await;
@@ -130,6 +134,88 @@ async fn what_waits_and_what_fails_is_seen() {
     assert_eq!(most, seen["taskcast_delivery_pass_duration_seconds_count"]);
 }
 
+/// A real sidecar as on Kubernetes, where its metrics say in which namespace it is.
+struct Measured {
+    _process: Process,
+    metrics_port: u16,
+}
+
+impl Measured {
+    /// Starts one that listens on that port. It shows the app this token, if it ticks.
+    async fn start(app_id: &str, port: u16, app: &App, deliver: Deliver, app_token: &str) -> Self {
+        let files = directory("measured-sidecar");
+        let resources = files.join("resources");
+        stack::write_resources(&resources, &Broker::InMemory, deliver).unwrap();
+        let metrics_port = free_port().unwrap();
+        let options = SidecarOptions {
+            daprd: daprd(),
+            app_id: app_id.to_owned(),
+            http_port: port,
+            resources: &resources,
+            configuration: None,
+            app_port: Some(app.port()),
+            api_token: None,
+            app_token: Some(app_token.to_owned()),
+            metrics_port: Some(metrics_port),
+            log: files.join("daprd.log"),
+            on_log: None,
+            yielding: false,
+        };
+        let process = stack::sidecar::launch(options).unwrap().env("NAMESPACE", NAMESPACE).start().unwrap();
+        wait::until(wait::SOON, "a sidecar", async || {
+            (probe::status(port, "/v1.0/healthz") == Some(204)).then_some(())
+        })
+        .await;
+        Self { _process: process, metrics_port }
+    }
+
+    async fn scrape(&self) -> String {
+        let url = format!("http://127.0.0.1:{}/metrics", self.metrics_port);
+        reqwest::get(&url).await.unwrap().text().await.unwrap()
+    }
+
+    /// What it shows once it has counted a tick, and the series that it counts ticks in.
+    async fn ticked(&self) -> (String, Vec<String>) {
+        wait::until(wait::SOON, "a tick that the sidecar has counted", async || {
+            let text = self.scrape().await;
+            let ticks = ticks(&text);
+            (!ticks.is_empty()).then_some((text, ticks))
+        })
+        .await
+    }
+}
+
+/// The series that a sidecar counts ticks in.
+fn ticks(scraped: &str) -> Vec<String> {
+    let series = scraped.lines().filter(|line| line.starts_with("dapr_component_input_binding_count{"));
+    series.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect()
+}
+
+fn tick_series(app_id: &str, success: bool) -> String {
+    format!(
+        "dapr_component_input_binding_count{{app_id=\"{app_id}\",component=\"relay\",namespace=\"{NAMESPACE}\",success=\"{success}\"}}"
+    )
+}
+
+/// The cases that tests/alerts supposes: what a sidecar of this version shows in each of them.
+#[tokio::test]
+async fn a_sidecar_counts_the_relays_calls_in_one_series_for_each_outcome() {
+    let app = Setup::new().start();
+    let start = async |app_id: &str, deliver: Deliver, token: &str| {
+        Measured::start(app_id, free_port().unwrap(), &app, deliver, token).await
+    };
+    let called = start(RELAY, Deliver::Ticks, APP_TOKEN).await;
+    let refused = start(RELAY, Deliver::Ticks, "another token").await;
+    let of_another_app = start("billing", Deliver::Ticks, APP_TOKEN).await;
+    let without_binding = start(RELAY, Deliver::Nothing, APP_TOKEN).await;
+    assert_eq!(called.ticked().await.1, [tick_series(RELAY, true)]);
+    assert_eq!(refused.ticked().await.1, [tick_series(RELAY, false)]);
+    assert_eq!(of_another_app.ticked().await.1, [tick_series("billing", true)]);
+    let text = without_binding.scrape().await;
+    assert!(text.contains(&format!("app_id=\"{RELAY}\"")), "{text}");
+    assert_eq!(ticks(&text), Vec::<String>::new());
+}
+
 /// Metrics as they were scraped from the running parts.
 struct Scraped {
     own: PathBuf,
@@ -143,20 +229,14 @@ async fn scraped() -> Scraped {
     for user in &users {
         user.create("Waits for the sidecar").await;
     }
-    let metrics_port = free_port().unwrap();
-    let _sidecar = measured_sidecar(app.dapr_port(), app.port(), APP_TOKEN, metrics_port);
+    let sidecar = Measured::start(RELAY, app.dapr_port(), &app, Deliver::Ticks, APP_TOKEN).await;
     wait::until(wait::EVENTUALLY, "an empty outbox", async || {
         nudge::tick(&users[0]).await;
         (app.database.outbox_size().await == 0).then_some(())
     })
     .await;
     users[0].create("Goes out alone").await;
-    let url = format!("http://127.0.0.1:{metrics_port}/metrics");
-    let sidecars = wait::until(wait::SOON, "a tick that the sidecar has counted", async || {
-        let text = reqwest::get(&url).await.ok()?.text().await.ok()?;
-        text.contains("dapr_component_input_binding_count{").then_some(text)
-    })
-    .await;
+    let (sidecars, _) = sidecar.ticked().await;
     let directory = directory("metrics");
     let scraped = Scraped { own: directory.join("taskcast.txt"), sidecars: directory.join("dapr.txt") };
     fs::write(&scraped.own, scrape(&users[0]).await).unwrap();
@@ -165,13 +245,14 @@ async fn scraped() -> Scraped {
 }
 
 impl Scraped {
-    /// What the checker says; empty when all is well.
-    fn check(&self, rules: &Path, dashboard: &Path) -> String {
-        let output = Command::new(observability())
-            .args([Path::new("--own"), &self.own, Path::new("--metrics"), &self.sidecars])
-            .args([Path::new("--rules"), rules, Path::new("--dashboard"), dashboard])
-            .output()
-            .unwrap();
+    /// What the checker says of these files; empty when all is well.
+    fn check<const N: usize>(&self, files: [(&str, &Path); N]) -> String {
+        let mut checker = Command::new(observability());
+        checker.args([Path::new("--own"), &self.own, Path::new("--metrics"), &self.sidecars]);
+        for (option, file) in files {
+            checker.arg(option).arg(file);
+        }
+        let output = checker.output().unwrap();
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(i32::from(!text.is_empty())), "{text}");
         text
@@ -181,8 +262,9 @@ impl Scraped {
 #[tokio::test]
 async fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
     let scraped = scraped().await;
-    let (rules, dashboard) = (root().join(RULES), root().join(DASHBOARD));
-    assert_eq!(scraped.check(&rules, &dashboard), "");
+    let (rules, dashboard, tests) = (root().join(RULES), root().join(DASHBOARD), root().join(RULE_TESTS));
+    let all = [("--rules", rules.as_path()), ("--dashboard", &dashboard), ("--rule-tests", &tests)];
+    assert_eq!(scraped.check(all), "");
 
     let copies = directory("mistakes");
     let mistake = |original: &Path, right: &str, wrong: &str| {
@@ -194,8 +276,8 @@ async fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
     };
     for (right, wrong, said) in [
         (
-            "taskcast_outbox_oldest_pending_seconds)",
-            "taskcast_outbox_oldest_seconds)",
+            "taskcast_outbox_oldest_pending_seconds{",
+            "taskcast_outbox_oldest_seconds{",
             "taskcast_outbox_oldest_seconds",
         ),
         ("success=\"true\"", "success=\"yes\"", "success=\"yes\""),
@@ -203,7 +285,7 @@ async fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
         ("severity: critical", "urgency: critical", "severity"),
         ("alert: TaskcastEventsWait", "alarm: TaskcastEventsWait", "alarm"),
     ] {
-        let found = scraped.check(&mistake(&rules, right, wrong), &dashboard);
+        let found = scraped.check([("--rules", &mistake(&rules, right, wrong))]);
         assert!(found.contains(said), "{wrong}: {found}");
     }
     for (right, wrong, said) in [
@@ -211,7 +293,55 @@ async fn alerts_and_dashboard_ask_for_metrics_that_are_there() {
         ("\"x\": 6", "\"x\": 0", "lies on"),
         ("\"x\": 18", "\"x\": 20", "no place"),
     ] {
-        let found = scraped.check(&rules, &mistake(&dashboard, right, wrong));
+        let found = scraped.check([("--dashboard", &mistake(&dashboard, right, wrong))]);
         assert!(found.contains(said), "{wrong}: {found}");
+    }
+    for (right, wrong, said) in [
+        (
+            "app_id=\"billing\",component=\"relay\"",
+            "app_id=\"billing\",binding=\"relay\"",
+            "binding=\"relay\"",
+        ),
+        ("series: taskcast_build_info{", "series: taskcast_version{", "taskcast_version"),
+        (
+            "values: 0+15x10 stale",
+            "values: 0+15x60",
+            "expected [{alertname=\"TaskcastRelayIsNotCalled\"} 1], got []",
+        ),
+        (
+            "alertname=\"TaskcastRelayIsNotCalled\"",
+            "alertname=\"TaskcastRelay\"",
+            "got [{alertname=\"TaskcastRelayIsNotCalled\"} 1]",
+        ),
+    ] {
+        let copy = mistake(&tests, right, wrong);
+        let text = fs::read_to_string(&copy).unwrap();
+        fs::write(&copy, text.replace("../../deploy", root().join("deploy").to_str().unwrap())).unwrap();
+        let found = scraped.check([("--rule-tests", &copy)]);
+        assert!(found.contains(said), "{wrong}: {found}");
+    }
+}
+
+/// Whoever holds it: an operator's session, a backup, a transaction that was left open.
+#[tokio::test]
+async fn a_snapshot_that_is_held_is_seen_by_its_age() {
+    const CHANGES: u8 = 20;
+    let app = Setup::new().start();
+    let user = app.user();
+    let name = "taskcast_database_oldest_snapshot_transactions";
+    let other = app.database.client().await;
+    for begin in ["BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1", "BEGIN; SELECT txid_current()"] {
+        other.batch_execute(begin).await.unwrap();
+        for _ in 0..CHANGES {
+            user.create("While a snapshot is held").await;
+        }
+        let held = samples(&user).await[name];
+        assert!(held >= f64::from(CHANGES), "{begin}: {held}");
+        other.batch_execute("ROLLBACK").await.unwrap();
+        // Statements that are under way have snapshots, too, but short ones.
+        wait::until(wait::SOON, "the snapshot to be gone", async || {
+            (samples(&user).await[name] < f64::from(CHANGES)).then_some(())
+        })
+        .await;
     }
 }

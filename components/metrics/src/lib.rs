@@ -25,7 +25,7 @@ async fn read(call: &Call) -> Result<Reply, Error> {
 }
 
 fn text(metrics: &Metrics) -> String {
-    let Metrics { pending, oldest_pending_seconds, parked, counts } = metrics;
+    let Metrics { pending, oldest_pending_seconds, oldest_snapshot_transactions, parked, counts } = metrics;
     let mut page = Page::default();
     page.family("taskcast_build_info", "gauge", "The version of taskcast that answers.");
     page.sample("", &[("version", &env!("CARGO_PKG_VERSION"))], 1);
@@ -35,6 +35,9 @@ fn text(metrics: &Metrics) -> String {
     let help = "How long the oldest change has waited that has not reached every topic.";
     page.family("taskcast_outbox_oldest_pending_seconds", "gauge", help);
     page.sample("", &[], oldest_pending_seconds);
+    let help = "Transactions begun since the oldest snapshot for which PostgreSQL keeps dead rows.";
+    page.family("taskcast_database_oldest_snapshot_transactions", "gauge", help);
+    page.sample("", &[], oldest_snapshot_transactions);
     let help = "Events that were refused for good and wait for an operator.";
     page.family("taskcast_outbox_parked_events", "gauge", help);
     page.by_topic(parked, &[]);

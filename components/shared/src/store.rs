@@ -243,12 +243,13 @@ pub async fn settle_requeued(
 pub async fn read_metrics() -> Result<Metrics, Error> {
     let rows = query(include_str!("sql/read_metrics.sql"), Vec::new()).await?;
     let text: String = only_row(rows)?.next()?;
-    let StoredMetrics { pending, oldest_pending_seconds, parked, totals } = stored::read(&text)?;
+    let StoredMetrics { pending, oldest_pending_seconds, oldest_snapshot_transactions, parked, totals } =
+        stored::read(&text)?;
     let mut counts = Counts::default();
     for (count, total) in counts.positions().zip(totals) {
         *count = total;
     }
-    Ok(Metrics { pending, oldest_pending_seconds, parked, counts })
+    Ok(Metrics { pending, oldest_pending_seconds, oldest_snapshot_transactions, parked, counts })
 }
 
 /// Asks the database for nothing, to see whether it answers.
@@ -263,6 +264,8 @@ pub struct Metrics {
     pub pending: [i64; 3],
     /// For how long the oldest of them has waited; 0 when there is none.
     pub oldest_pending_seconds: f64,
+    /// Transactions that have begun since the oldest snapshot or transaction that PostgreSQL keeps dead rows for.
+    pub oldest_snapshot_transactions: i64,
     /// Events that were refused for good and wait for an operator.
     pub parked: [i64; 3],
     /// What deliveries have done.
@@ -273,6 +276,7 @@ pub struct Metrics {
 struct StoredMetrics {
     pending: [i64; 3],
     oldest_pending_seconds: f64,
+    oldest_snapshot_transactions: i64,
     parked: [i64; 3],
     totals: Vec<i64>,
 }

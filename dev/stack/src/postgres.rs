@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use sha2::{Digest, Sha256};
 
-use crate::service_user::ServiceUser;
+use crate::service_user::{ServiceUser, shared_place};
 use crate::{Launch, Process, database, probe, programs, random};
 
 /// The cluster's only user and the name of the database that `cargo xtask up` uses.
@@ -44,16 +43,30 @@ impl Postgres {
     /// Starts a cluster, which is created when the directory has none. Errors: PostgreSQL is not installed, the port is
     /// taken; with the end of the server's log.
     pub fn start_with(options: &PostgresOptions<'_>) -> Result<Self> {
+        Self::start_programs(options, None)
+    }
+
+    /// Like [`Self::start_with`], but of another version of PostgreSQL: a directory with `bin`, `lib` and `share`,
+    /// which PostgreSQL's user reaches.
+    pub fn start_version(options: &PostgresOptions<'_>, version: &Path) -> Result<Self> {
+        Self::start_programs(options, Some(&version.join("bin")))
+    }
+
+    fn start_programs(options: &PostgresOptions<'_>, programs: Option<&Path>) -> Result<Self> {
+        let program_of = |name: &str| match programs {
+            Some(directory) => Ok(directory.join(name)),
+            None => program(name),
+        };
         fs::create_dir_all(options.directory)
             .with_context(|| format!("create {}", options.directory.display()))?;
         let user = ServiceUser::for_root()?;
         let data = data_directory(options.directory)?;
         if !(data.join("PG_VERSION").exists() && options.directory.join("password").exists()) {
-            create_cluster(options.directory, &data, user.as_ref())?;
+            create_cluster(&program_of("initdb")?, options.directory, &data, user.as_ref())?;
         }
         let password =
             fs::read_to_string(options.directory.join("password")).context("read the cluster's password")?;
-        let process = launch(options, &data)?.user(user).start()?;
+        let process = launch(&program_of("postgres")?, options, &data).user(user).start()?;
         let postgres = Self { process, port: options.port, password };
         // Its port answers before it accepts queries; a look at the port first saves starting psql in vain.
         postgres.process.wait_until(Duration::from_secs(60), || probe::accepts(options.port))?;
@@ -110,14 +123,7 @@ pub fn remove(directory: &Path) -> Result<()> {
 /// clone in `/root`), in `/var/lib/taskcast`, under a name made from the directory's.
 pub fn data_directory(directory: &Path) -> Result<PathBuf> {
     match ServiceUser::for_root()? {
-        Some(user) if directory.exists() && !user.reaches(directory) => {
-            let name: String = Sha256::digest(directory.as_os_str().as_encoded_bytes())
-                .iter()
-                .take(8)
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
-            Ok(Path::new("/var/lib/taskcast").join(name))
-        }
+        Some(user) if directory.exists() && !user.reaches(directory) => Ok(shared_place(directory)),
         _ => Ok(directory.join("data")),
     }
 }
@@ -136,7 +142,7 @@ pub fn program(name: &str) -> Result<PathBuf> {
     }
 }
 
-fn create_cluster(directory: &Path, data: &Path, user: Option<&ServiceUser>) -> Result<()> {
+fn create_cluster(initdb: &Path, directory: &Path, data: &Path, user: Option<&ServiceUser>) -> Result<()> {
     let password = random::secret(24)?;
     if data.exists() {
         // What an interrupted initdb left behind, or a clone that was at the same place before.
@@ -151,7 +157,7 @@ fn create_cluster(directory: &Path, data: &Path, user: Option<&ServiceUser>) -> 
         user.take(data)?;
         user.take(&for_initdb)?;
     }
-    let initdb = Launch::new("initdb", program("initdb")?)
+    let initdb = Launch::new("initdb", initdb)
         .arg("--pgdata")
         .arg(data)
         .args(["--username", OWNER, "--encoding", "UTF8", "--locale", "C.UTF-8", "--auth", "scram-sha-256"])
@@ -167,7 +173,7 @@ fn create_cluster(directory: &Path, data: &Path, user: Option<&ServiceUser>) -> 
     write_private(&directory.join("password"), &password)
 }
 
-fn launch(options: &PostgresOptions<'_>, data: &Path) -> Result<Launch> {
+fn launch(program: &Path, options: &PostgresOptions<'_>, data: &Path) -> Launch {
     let on_off = if options.durable { "on" } else { "off" };
     let settings = [
         format!("port={}", options.port),
@@ -180,12 +186,12 @@ fn launch(options: &PostgresOptions<'_>, data: &Path) -> Result<Launch> {
         format!("synchronous_commit={on_off}"),
         format!("full_page_writes={on_off}"),
     ];
-    let launch = Launch::new("PostgreSQL", program("postgres")?).arg("-D").arg(data).current_dir("/");
+    let launch = Launch::new("PostgreSQL", program).arg("-D").arg(data).current_dir("/");
     // SIGINT is its fast shutdown: it ends its sessions; SIGTERM would wait for them.
     let launch = launch.stop_signal(Signal::INT, Duration::from_secs(10)).death_signal("INT");
     let launch = launch.log(options.directory.join("postgres.log"));
     let launch = if options.yielding { launch.yielding() } else { launch };
-    Ok(settings.into_iter().fold(launch, |launch, setting| launch.arg("-c").arg(setting)))
+    settings.into_iter().fold(launch, |launch, setting| launch.arg("-c").arg(setting))
 }
 
 fn write_private(file: &Path, text: &str) -> Result<()> {

@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
 
 /// A user without rights: `postgres` where the package created it, else `nobody`.
 #[derive(Clone, Debug)]
@@ -41,6 +42,42 @@ impl ServiceUser {
         let as_user = ["--reuid", &uid, "--regid", &gid, "--clear-groups", "--", "test", "-x"];
         Command::new("setpriv").args(as_user).arg(path).status().is_ok_and(|status| status.success())
     }
+}
+
+/// Returns a place in `/var/lib/taskcast` for what belongs to a directory that the user does not reach.
+pub(crate) fn shared_place(directory: &Path) -> PathBuf {
+    let digest = Sha256::digest(directory.as_os_str().as_encoded_bytes());
+    let name: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Path::new("/var/lib/taskcast").join(name)
+}
+
+/// Returns a directory with programs where the service user may run them: the directory itself, or a copy of it where the
+/// user does not reach it. The programs in a directory never change.
+pub fn reachable(directory: &Path) -> Result<PathBuf> {
+    match ServiceUser::for_root()? {
+        Some(user) if !user.reaches(directory) => copy(directory, &shared_place(directory)),
+        _ => Ok(directory.to_owned()),
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<PathBuf> {
+    if to.exists() {
+        return Ok(to.to_owned());
+    }
+    let unfinished = to.with_extension(std::process::id().to_string());
+    fs::create_dir_all(&unfinished).with_context(|| format!("create {}", unfinished.display()))?;
+    let copied = Command::new("cp").arg("--archive").arg(from.join(".")).arg(&unfinished).status();
+    if !copied.is_ok_and(|status| status.success()) {
+        bail!("copy {} to {}", from.display(), unfinished.display());
+    }
+    if let Err(error) = fs::rename(&unfinished, to) {
+        fs::remove_dir_all(&unfinished).context("remove an unfinished copy")?;
+        // Another process may have made the same copy meanwhile.
+        if !to.exists() {
+            return Err(error).with_context(|| format!("rename {}", unfinished.display()));
+        }
+    }
+    Ok(to.to_owned())
 }
 
 /// Whether this process may do everything.

@@ -6,6 +6,7 @@ mod audit;
 mod bench;
 mod cache;
 mod chaos;
+mod debian;
 mod docs;
 mod event_lines;
 mod event_log;

@@ -114,7 +114,7 @@ impl Dapr {
 /// Starts the real sidecar; with an app port it also delivers.
 pub(crate) fn sidecar(port: u16, broker: &Broker, app_port: Option<u16>) -> Sidecar {
     let deliver = if app_port.is_some() { Deliver::Events } else { Deliver::Nothing };
-    start(port, broker, app_port, deliver, None, Watched::default())
+    start(port, broker, app_port, deliver, None, None)
 }
 
 /// The same with this Configuration.
@@ -125,8 +125,7 @@ pub(crate) fn sidecar_configured(
     configuration: &str,
 ) -> Sidecar {
     let deliver = if app_port.is_some() { Deliver::Events } else { Deliver::Nothing };
-    let watched = Watched { configuration: Some(configuration), ..Watched::default() };
-    start(port, broker, app_port, deliver, None, watched)
+    start(port, broker, app_port, deliver, None, Some(configuration))
 }
 
 /// Starts a real sidecar on any port that calls the app as told, with the token that the app expects of it.
@@ -136,21 +135,7 @@ pub(crate) fn sidecar_with(
     deliver: Deliver,
     app_token: Option<&str>,
 ) -> Sidecar {
-    start(free_port().unwrap(), broker, app_port, deliver, app_token, Watched::default())
-}
-
-/// Starts a real sidecar that ticks for the app, with the token that the app expects of it, and shows its metrics.
-pub(crate) fn measured_sidecar(port: u16, app_port: u16, app_token: &str, metrics_port: u16) -> Sidecar {
-    let watched = Watched { metrics_port: Some(metrics_port), ..Watched::default() };
-    start(port, &Broker::InMemory, Some(app_port), Deliver::Ticks, Some(app_token), watched)
-}
-
-/// How a sidecar is watched.
-#[derive(Default)]
-struct Watched<'a> {
-    /// A Configuration.
-    configuration: Option<&'a str>,
-    metrics_port: Option<u16>,
+    start(free_port().unwrap(), broker, app_port, deliver, app_token, None)
 }
 
 fn start(
@@ -159,11 +144,11 @@ fn start(
     app_port: Option<u16>,
     deliver: Deliver,
     app_token: Option<&str>,
-    watched: Watched<'_>,
+    configuration: Option<&str>,
 ) -> Sidecar {
     let directory = environment::directory("daprd");
     let (resources, configuration_file) = (directory.join("resources"), directory.join("configuration.yaml"));
-    if let Some(configuration) = watched.configuration {
+    if let Some(configuration) = configuration {
         std::fs::write(&configuration_file, configuration).unwrap();
     }
     write_resources(&resources, broker, deliver).expect("write the sidecar's resources");
@@ -172,11 +157,11 @@ fn start(
         app_id: format!("end-to-end-{port}"),
         http_port: port,
         resources: &resources,
-        configuration: watched.configuration.map(|_| configuration_file.as_path()),
+        configuration: configuration.map(|_| configuration_file.as_path()),
         app_port,
         api_token: None,
         app_token: app_token.map(str::to_owned),
-        metrics_port: watched.metrics_port,
+        metrics_port: None,
         log: directory.join("daprd.log"),
         on_log: None,
         yielding: false,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Once};
 use std::time::Duration;
 
-use stack::DatabaseAddress;
+use stack::{DatabaseAddress, Postgres};
 use tokio_postgres::{Client, NoTls, Row};
 use uuid::Uuid;
 
@@ -26,6 +26,8 @@ pub(crate) const MONITOR: &str = "taskcast_monitor";
 /// A database that is dropped with this value.
 pub(crate) struct Database {
     name: String,
+    /// The address of the server's own database, for its administrator.
+    admin_url: String,
     /// The administrator's address, for what a test does itself.
     url: String,
 }
@@ -39,24 +41,33 @@ impl Database {
             database.migrate();
             ManuallyDrop::new(database).name.clone()
         });
-        Self::create(Some(&TEMPLATE))
+        Self::create(admin_url(), Some(&TEMPLATE))
     }
 
     /// A database without any table.
     pub(crate) fn empty() -> Self {
-        Self::create(None)
+        static ROLES: Once = Once::new();
+        ROLES.call_once(|| create_roles(&admin_url()));
+        Self::create(admin_url(), None)
     }
 
-    fn create(template: Option<&str>) -> Self {
+    /// A database with every migration applied, on a server of the test's own.
+    pub(crate) fn migrated_on(server: &Postgres) -> Self {
+        let admin_url = server.admin_url();
+        create_roles(&admin_url);
+        let database = Self::create(admin_url, None);
+        database.migrate();
+        database
+    }
+
+    fn create(admin_url: String, template: Option<&str>) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("end_to_end_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let admin_url = admin_url();
-        create_roles(&admin_url);
         stack::database::create(&admin_url, &name, template).expect("create a database");
         let url = with_name(&admin_url, &name);
         // What is granted on a database as a whole is not copied.
         run_file(&url, "roles.sql");
-        Self { name, url }
+        Self { name, admin_url, url }
     }
 
     /// Applies the migrations that are missing, and says what the roles may do; returns how many migrations those were.
@@ -131,15 +142,12 @@ pub(crate) async fn waiting_for_locks(client: &Client) -> i64 {
 
 /// Roles belong to the server, so that two tests must not create them at the same time.
 fn create_roles(admin_url: &str) {
-    static CREATED: Once = Once::new();
-    CREATED.call_once(|| {
-        run_file(admin_url, "roles.sql");
-        let address = DatabaseAddress::parse(admin_url).unwrap();
-        let password = address.password().expect("the administrator has a password").to_owned();
-        for role in [MIGRATOR, APP, MONITOR] {
-            stack::database::run(admin_url, &format!("alter role {role} password '{password}'")).unwrap();
-        }
-    });
+    run_file(admin_url, "roles.sql");
+    let address = DatabaseAddress::parse(admin_url).unwrap();
+    let password = address.password().expect("the administrator has a password").to_owned();
+    for role in [MIGRATOR, APP, MONITOR] {
+        stack::database::run(admin_url, &format!("alter role {role} password '{password}'")).unwrap();
+    }
 }
 
 /// Runs a file of deploy/postgres.
@@ -158,7 +166,7 @@ async fn connect(url: &str) -> Client {
 impl Drop for Database {
     fn drop(&mut self) {
         // A database that is left over is removed with the whole cluster.
-        let _ = stack::database::drop_database(&admin_url(), &self.name);
+        let _ = stack::database::drop_database(&self.admin_url, &self.name);
     }
 }
 

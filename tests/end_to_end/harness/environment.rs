@@ -41,6 +41,16 @@ pub(crate) fn observability() -> PathBuf {
     required("TASKCAST_TEST_OBSERVABILITY").into()
 }
 
+/// PgBouncer, 1.21 or later, where the service user reaches it.
+pub(crate) fn pgbouncer() -> PathBuf {
+    required("TASKCAST_TEST_PGBOUNCER").into()
+}
+
+/// The directory of the oldest PostgreSQL that taskcast runs on.
+pub(crate) fn oldest_postgresql() -> PathBuf {
+    required("TASKCAST_TEST_OLDEST_POSTGRESQL").into()
+}
+
 /// The interpreter that has the packages of tests/python/requirements.txt.
 pub(crate) fn python() -> PathBuf {
     required("TASKCAST_TEST_PYTHON").into()

@@ -25,6 +25,7 @@ pub(crate) mod python;
 pub(crate) mod raw;
 pub(crate) mod route;
 pub(crate) mod secrets;
+pub(crate) mod server;
 pub(crate) mod setup;
 pub(crate) mod stub;
 pub(crate) mod turn;

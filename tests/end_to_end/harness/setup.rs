@@ -102,6 +102,7 @@ impl Setup {
         let database = self.database.take().unwrap_or_else(|| Database::migrated().into());
         let proxy = self.proxied.then(|| Proxy::to(database.host_port()));
         for (name, value) in database_variables(&database, proxy.as_ref()) {
+            // A test may have set another way to the database.
             self.variables.entry(name).or_insert(value);
         }
         if !self.variables.contains_key("dapr_url") {

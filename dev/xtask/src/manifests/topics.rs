@@ -15,6 +15,8 @@ use super::spin_app::SpinApp;
 const SOURCE: &str = "dev/stack/src/topics.rs";
 /// The setting of a component that says which user of Kafka's its sidecars are.
 const USER: &str = "saslUsername";
+/// In any setting of a component, it makes Dapr prefix topics.
+const NAMESPACE: &str = "{namespace}";
 
 pub(super) fn check(manifests: &Manifests<'_>, findings: &mut Findings) {
     for path in ["kafka/production", "kafka/local"] {
@@ -103,6 +105,16 @@ fn check_publishers(target: &Target, findings: &mut Findings) {
 fn check_pubsub(pubsub: &Object, findings: &mut Findings) {
     if pubsub.name() != PUBSUB {
         pubsub.wrong(format!("must be called {PUBSUB}, as the app and its consumers call it"), findings);
+    }
+    for entry in list(&pubsub.value, "/spec/metadata") {
+        if text(entry, "/value").contains(NAMESPACE) {
+            let what = format!(
+                "{} has {NAMESPACE}, with which Dapr puts the namespace before the topics of single publishes and of \
+                 subscriptions, but not of bulk publishes (dapr/dapr#9606): write the namespace itself",
+                text(entry, "/name")
+            );
+            pubsub.wrong(what, findings);
+        }
     }
     if !same(pubsub.metadata("allowedTopics").split(',')) {
         pubsub.wrong(format!("allowedTopics must be {} ({SOURCE})", TOPICS.join(",")), findings);

@@ -15,9 +15,14 @@ use crate::steps::packages;
 pub(crate) fn prepare(project: &Project, progress: &Arc<Progress>) -> Result<PathBuf> {
     ensure(project, progress, "Java installed", "java", "default-jre-headless")?;
     cache::entry("kafka", &[project.path("dev/kafka/pom.xml")], |directory| {
-        ensure(project, progress, "Maven installed", "mvn", "maven")?;
+        ensure_maven(project, progress)?;
         fetch(project, progress, directory)
     })
+}
+
+/// Makes sure that there is Maven, and Java with it.
+pub(crate) fn ensure_maven(project: &Project, progress: &Arc<Progress>) -> Result<()> {
+    ensure(project, progress, "Maven installed", "mvn", "maven")
 }
 
 fn fetch(project: &Project, progress: &Arc<Progress>, directory: &Path) -> Result<()> {

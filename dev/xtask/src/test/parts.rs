@@ -23,6 +23,8 @@ pub(crate) struct Parts {
     programs: Programs,
     chromium: PathBuf,
     observability: PathBuf,
+    pgbouncer: PathBuf,
+    oldest_postgresql: PathBuf,
     python: PathBuf,
 }
 
@@ -33,11 +35,13 @@ pub(crate) fn start(project: &Project, progress: &Arc<Progress>, host: Option<Ch
     steps::node::modules(project, progress, "packages for the tests installed", "tests/node")?;
     let chromium = steps::chromium::prepare(project, progress)?;
     let observability = steps::observability::prepare(project, progress)?;
+    let pgbouncer = steps::pgbouncer::prepare(project, progress)?;
+    let oldest_postgresql = steps::oldest_postgresql::prepare(project, progress)?;
     let (postgres, kafka) = steps::side_by_side(
         || start_postgres(project, progress),
         || start_kafka(project, progress, programs.libraries.clone()),
     )?;
-    Ok(Parts { postgres, kafka, programs, chromium, observability, python })
+    Ok(Parts { postgres, kafka, programs, chromium, observability, pgbouncer, oldest_postgresql, python })
 }
 
 impl Parts {
@@ -59,7 +63,7 @@ impl Parts {
         Ok(self.environment()?.into_iter().fold(tests, |tests, (name, value)| tests.env(name, value)))
     }
 
-    fn environment(&self) -> Result<[(&'static str, String); 8]> {
+    fn environment(&self) -> Result<[(&'static str, String); 10]> {
         let this = std::env::current_exe().context("find the program of cargo xtask")?;
         Ok([
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
@@ -68,6 +72,8 @@ impl Parts {
             ("TASKCAST_TEST_DAPRD", self.programs.daprd.display().to_string()),
             ("TASKCAST_TEST_CHROMIUM", self.chromium.display().to_string()),
             ("TASKCAST_TEST_OBSERVABILITY", self.observability.display().to_string()),
+            ("TASKCAST_TEST_PGBOUNCER", self.pgbouncer.display().to_string()),
+            ("TASKCAST_TEST_OLDEST_POSTGRESQL", self.oldest_postgresql.display().to_string()),
             ("TASKCAST_TEST_PYTHON", self.python.display().to_string()),
             ("TASKCAST_TEST_XTASK", this.display().to_string()),
         ])

@@ -4,12 +4,12 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 use stack::{Launch, OnLine};
 
 use super::{TARGET, rustc};
+use crate::debian::{Suites, missing_tool};
 use crate::project::Project;
 
 /// The newest compilers come with backports and sid.
@@ -23,9 +23,8 @@ pub(super) fn install(
     follow: impl Fn() -> Option<OnLine>,
 ) -> Result<()> {
     let work = Work { directory: project.local("wasm-target"), log, follow };
-    work.prepare().context("to build the wasm32-wasip2 target")?;
     let version = release(&rustc(project, &["--version"])?)?;
-    work.unpack(&version)?;
+    work.unpack(&version).context("to build the wasm32-wasip2 target")?;
     let sysroot = PathBuf::from(rustc(project, &["--print", "sysroot"])?);
     install_c_library(&work.directory, libraries)?;
     let linked = link_source(&work.directory, &sysroot, &version)?;
@@ -44,58 +43,29 @@ struct Work<'a, F> {
 }
 
 impl<F: Fn() -> Option<OnLine>> Work<'_, F> {
-    /// Empty directories, and package sources of its own for apt, so that the system's are not touched.
-    fn prepare(&self) -> Result<()> {
-        for tool in ["apt-get", "apt-cache", "dpkg"] {
-            if stack::programs::find(tool).is_none() {
-                bail!(
-                    "{tool} is missing: add the target with `rustup target add {TARGET}` where rustup can download"
-                );
-            }
-        }
-        if self.directory.exists() {
-            fs::remove_dir_all(&self.directory)?;
-        }
-        for directory in ["lists/partial", "cache/archives/partial", "packages", "unpacked", "empty/src"] {
-            fs::create_dir_all(self.directory.join(directory))?;
-        }
-        let source = |suite| format!("deb http://deb.debian.org/debian {suite} main\n");
-        fs::write(self.directory.join("sources.list"), SUITES.map(source).concat())?;
-        Ok(())
-    }
-
     fn unpack(&self, version: &str) -> Result<()> {
-        self.launch("apt-get").args(self.apt_options()).args(["update", "-q"]).run()?;
-        let rust_src = self.find_package(version)?;
-        let packages = self.directory.join("packages");
-        let download =
-            self.launch("apt-get").args(self.apt_options()).args(["download", "-q", &rust_src, "wasi-libc"]);
-        download.current_dir(&packages).run()?;
-        for package in fs::read_dir(&packages)? {
-            self.launch("dpkg").arg("-x").arg(package?.path()).arg(self.directory.join("unpacked")).run()?;
+        if let Some(tool) = missing_tool() {
+            bail!(
+                "{tool} is missing: add the target with `rustup target add {TARGET}` where rustup can download"
+            );
         }
-        Ok(())
-    }
-
-    /// `rust-src=1.95.0+dfsg1-1`
-    fn find_package(&self, version: &str) -> Result<String> {
-        let madison =
-            Command::new("apt-cache").args(self.apt_options()).args(["madison", "rust-src"]).output()?;
-        let listed = String::from_utf8_lossy(&madison.stdout).into_owned();
-        let mut versions = listed.lines().filter_map(|line| line.split('|').nth(1)).map(str::trim);
-        match versions
-            .find(|found| found.strip_prefix(version).is_some_and(|rest| rest.starts_with(['+', '-'])))
-        {
-            Some(found) => Ok(format!("rust-src={found}")),
-            None => bail!(
+        let suites = Suites::fetch(&self.directory, &SUITES, self.log, &self.follow)?;
+        let versions = suites.versions("rust-src")?;
+        let is_it =
+            |found: &&String| found.strip_prefix(version).is_some_and(|rest| rest.starts_with(['+', '-']));
+        let Some(found) = versions.iter().find(is_it) else {
+            bail!(
                 "Debian has no rust-src {version}: install a Rust that rustup manages and run `rustup target add {TARGET}`"
-            ),
-        }
+            );
+        };
+        let rust_src = format!("rust-src={found}");
+        suites.unpack(&[&rust_src, "wasi-libc"], &self.directory.join("unpacked"))
     }
 
     /// Compiles an empty crate together with the standard library, and returns where the libraries then are.
     fn build(&self, project: &Project) -> Result<PathBuf> {
         let empty = self.directory.join("empty");
+        fs::create_dir_all(empty.join("src"))?;
         // A workspace of its own: it lies inside ours.
         let manifest =
             "[package]\nname = \"empty\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n";
@@ -119,19 +89,6 @@ impl<F: Fn() -> Option<OnLine>> Work<'_, F> {
 
     fn launch(&self, program: &str) -> Launch {
         Launch::new(program, program).log(self.log).on_line((self.follow)())
-    }
-
-    fn apt_options(&self) -> Vec<String> {
-        let path = |name: &str| self.directory.join(name).display().to_string();
-        let settings = [
-            format!("Dir::Etc::sourcelist={}", path("sources.list")),
-            "Dir::Etc::sourceparts=-".to_owned(),
-            format!("Dir::State::lists={}", path("lists")),
-            format!("Dir::Cache={}", path("cache")),
-            // Its own user may not reach this directory.
-            "APT::Sandbox::User=root".to_owned(),
-        ];
-        settings.into_iter().flat_map(|setting| ["-o".to_owned(), setting]).collect()
     }
 }
 
