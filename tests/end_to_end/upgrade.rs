@@ -131,8 +131,10 @@ async fn columns_of_others_are_left_alone() {
     let column = r#"ALTER TABLE tasks ADD COLUMN labels json; UPDATE tasks SET labels = '["old"]'"#;
     app.database.execute(column).await;
     let user = app.user_with_id(OWNER);
-    let task = user.update(&TASK.to_string(), &json!({"title": "Patched"})).await;
-    assert_eq!(task["title"], "Patched");
+    for title in ["From before", "Patched"] {
+        let task = user.update(&TASK.to_string(), &json!({"title": title})).await;
+        assert_eq!(task["title"], title);
+    }
     let labels = "SELECT labels::text FROM tasks";
     assert_eq!(
         app.database.client().await.query_one(labels, &[]).await.unwrap().get::<_, &str>(0),
