@@ -112,6 +112,13 @@ impl Database {
         wait::until(deadline, &what, async || self.outbox_of(user).await.is_empty().then_some(())).await;
     }
 
+    /// Parked events: each with its user and the reason.
+    pub(crate) async fn parked(&self) -> Vec<(Uuid, String)> {
+        let rows = self.client().await.query("SELECT user_id::text, error FROM parked_events", &[]).await;
+        let parked = |row: &Row| (row.get::<_, String>(0).parse().unwrap(), row.get(1));
+        rows.unwrap().iter().map(parked).collect()
+    }
+
     /// How many changes of all users are in the outbox.
     pub(crate) async fn outbox_size(&self) -> i64 {
         self.client().await.query_one("SELECT count(*) FROM task_changes", &[]).await.unwrap().get(0)
