@@ -6,7 +6,7 @@
 //! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`isolation`], [`errors`], [`correlation`] |
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`], [`schemathesis`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
-//! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
+//! | what fails | [`outbox`], [`atomicity`], [`relay`], [`leases`], [`sidecar_faults`], [`reloads`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what is too much | [`abuse`] |
 //! | what no library would send | [`raw_requests`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
@@ -17,6 +17,8 @@
 mod abuse;
 #[cfg(test)]
 mod asyncapi;
+#[cfg(test)]
+mod atomicity;
 #[cfg(test)]
 mod authentication;
 #[cfg(test)]
@@ -85,6 +87,8 @@ mod raw_requests;
 mod reference;
 #[cfg(test)]
 mod relay;
+#[cfg(test)]
+mod reloads;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

@@ -67,6 +67,11 @@ impl Database {
         applied.len()
     }
 
+    /// The administrator's address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Its address for one of the roles. All of them have the administrator's password.
     pub(crate) fn url_of(&self, role: &str) -> String {
         let (scheme, rest) = self.url.split_once("://").expect("an address");
