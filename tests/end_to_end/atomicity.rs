@@ -34,7 +34,8 @@ async fn every_mutation_writes_its_task_and_its_change_in_one_transaction() {
 async fn a_task_that_another_transaction_wrote_is_found() {
     let app = Setup::new().start();
     let user = app.user();
-    let [updated, deleted, kept] = [user.new_task_id().await, user.new_task_id().await, user.new_task_id().await];
+    let [updated, deleted, kept] =
+        [user.new_task_id().await, user.new_task_id().await, user.new_task_id().await];
     app.database.execute(&format!("UPDATE tasks SET title = 'Elsewhere' WHERE id = '{updated}'")).await;
     app.database.execute(&format!("DELETE FROM tasks WHERE id = '{deleted}'")).await;
     let Atomicity { compared, torn } = look(&app.database);

@@ -126,14 +126,16 @@ async fn a_bulk_answer_that_names_a_strange_event_counts_nothing_as_published() 
     let stub = Stub::start(Behaviour::accept().after(SLOW));
     let app = Setup::new().dapr_url(stub.url()).start();
     let users = app.users(USERS);
-    let strange = json!({"errorCode": "ERR_PUBSUB_PUBLISH_MESSAGE", "failedEntries": [{"entryId": "strange"}]});
+    let strange =
+        json!({"errorCode": "ERR_PUBSUB_PUBLISH_MESSAGE", "failedEntries": [{"entryId": "strange"}]});
     stub.behave(Behaviour::RefuseBulk(500, strange.to_string(), Arc::new(|_: &Publish| 204)));
     pile_up(&users).await;
     let bulk_attempts = wait::until(wait::SOON, "a bulk call that was refused", async || {
         let calls = bulk_calls(stub.attempts());
         (!calls.is_empty()).then_some(calls)
     });
-    let named: BTreeSet<_> = bulk_attempts.await.iter().flatten().map(|publish| publish.entry.clone()).collect();
+    let named: BTreeSet<_> =
+        bulk_attempts.await.iter().flatten().map(|publish| publish.entry.clone()).collect();
     stub.behave(Behaviour::accept());
     for user in &users {
         let accepted = nudge::until_accepted(&app.user(), &stub, user.id, 4).await;

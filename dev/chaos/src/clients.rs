@@ -199,7 +199,9 @@ impl Worker {
     async fn make(&mut self, call: Call) {
         let replica = self.random.index(self.shared.urls.len());
         let (correlation, traceparent) = (self.correlation(), self.traceparent());
-        let Some(request) = self.request(&call, replica, &correlation, traceparent.as_deref()) else { return };
+        let Some(request) = self.request(&call, replica, &correlation, traceparent.as_deref()) else {
+            return;
+        };
         let started = Instant::now();
         let answer = read(request.send().await).await;
         let took = started.elapsed();

@@ -82,21 +82,10 @@ fn event(topic: &'static str, record: Record) -> Result<Event> {
         let value = envelope.get(name).and_then(Value::as_str);
         value.map(str::to_owned).with_context(|| format!("it has no {name}"))
     };
-    let (id, source, correlation, time) = (text("id")?, text("source")?, text("correlationid")?, text("time")?);
+    let (id, source, correlation, time) =
+        (text("id")?, text("source")?, text("correlationid")?, text("time")?);
     let traceparent = text("traceparent").unwrap_or_default();
     let sequence = text("sequence")?.parse().context("its sequence is no number")?;
     let data = envelope.get_mut("data").map(Value::take).context("it has no data")?;
-    Ok(Event {
-        topic,
-        key,
-        id,
-        source,
-        sequence,
-        correlation,
-        traceparent,
-        time,
-        data,
-        published,
-        bytes,
-    })
+    Ok(Event { topic, key, id, source, sequence, correlation, traceparent, time, data, published, bytes })
 }

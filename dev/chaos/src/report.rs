@@ -110,7 +110,11 @@ impl Report<'_> {
 
     /// An oracle that never had anything to compare shows nothing.
     fn uncompared(&self) -> Vec<String> {
-        if self.atomicity.compared > 0 { Vec::new() } else { vec!["there was never one in the outbox".to_owned()] }
+        if self.atomicity.compared > 0 {
+            Vec::new()
+        } else {
+            vec!["there was never one in the outbox".to_owned()]
+        }
     }
 
     fn print_broken(&self) -> bool {

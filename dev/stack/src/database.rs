@@ -22,15 +22,8 @@ pub const MIGRATION_LOCK: u64 = 0x6d69_6772_6174_6500;
 pub const MIGRATIONS_TABLE: &str = "create table if not exists schema_migrations (version integer primary key, \
      name text not null, checksum text not null, applied_at timestamptz not null default now());";
 
-const OPTIONS: [&str; 7] = [
-    "--no-psqlrc",
-    "--quiet",
-    "--tuples-only",
-    "--no-align",
-    "--no-password",
-    "--set",
-    "ON_ERROR_STOP=1",
-];
+const OPTIONS: [&str; 7] =
+    ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--no-password", "--set", "ON_ERROR_STOP=1"];
 
 /// Creates a database, as a copy of the template, which nobody may be connected to, or empty.
 pub fn create(admin_url: &str, name: &str, template: Option<&str>) -> Result<()> {
@@ -146,8 +139,7 @@ pub fn start(url: &str, sql: &str, log: &Path) -> Result<Process> {
 }
 
 fn program() -> Result<PathBuf> {
-    programs::find("psql")
-        .context("psql is missing: install it with `apt-get install postgresql-client`")
+    programs::find("psql").context("psql is missing: install it with `apt-get install postgresql-client`")
 }
 
 fn psql(url: &str, directory: Option<&Path>, input: &str) -> Result<Output> {

@@ -201,9 +201,7 @@ async fn judge(
     let failed: Vec<_> = judged.iter().filter(|publish| !publish.accepted()).collect();
     match (failed.first(), judged.first().is_some_and(|publish| publish.bulk)) {
         (None, _) => write_answer(stream, 204, "").await,
-        (Some(first), false) => {
-            write_answer(stream, first.status, &refusal(error_code(first.status))).await
-        }
+        (Some(first), false) => write_answer(stream, first.status, &refusal(error_code(first.status))).await,
         (Some(_), true) => write_answer(stream, 500, &failed_entries(&failed)).await,
     }
 }

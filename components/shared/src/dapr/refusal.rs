@@ -68,8 +68,11 @@ impl Refusal {
         if self.is_about_the_event() || self.is_about_the_body() {
             return Some(sent);
         }
-        let failed: BTreeSet<_> =
-            self.failed_entries.iter().filter_map(|entry| sent.get(entry.entry_id.as_str()).copied()).collect();
+        let failed: BTreeSet<_> = self
+            .failed_entries
+            .iter()
+            .filter_map(|entry| sent.get(entry.entry_id.as_str()).copied())
+            .collect();
         // An id that is unknown, empty or repeated: the answer is not about these events alone.
         let is_certain = failed.len() == self.failed_entries.len();
         // All of them failed: the way to the broker is at fault, which they share.
@@ -182,7 +185,8 @@ mod tests {
 
     #[test]
     fn a_body_that_is_not_daprs_has_no_code_and_names_no_event() {
-        for body in ["", "bad gateway", "{\"failedEntries\": [{\"id\": \"a\"}]}", "{\"errorCode\": 5}", "[]"] {
+        for body in ["", "bad gateway", "{\"failedEntries\": [{\"id\": \"a\"}]}", "{\"errorCode\": 5}", "[]"]
+        {
             let refusal: Refusal = serde_json::from_str(body).unwrap_or_default();
             assert!(refusal.error_code.is_empty() && refusal.failed_entries.is_empty(), "{body}");
         }

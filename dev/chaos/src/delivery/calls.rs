@@ -56,7 +56,8 @@ impl Delivery {
         for mutation in mutations {
             if matches!(mutation.outcome, Outcome::Unavailable | Outcome::Failed(_)) {
                 for topic in EVERY_CHANGE.into_iter().chain([REMINDERS]) {
-                    if let Some(event) = unclaimed.claim(topic, mutation, |event| may_be_of(event, mutation)) {
+                    if let Some(event) = unclaimed.claim(topic, mutation, |event| may_be_of(event, mutation))
+                    {
                         self.check_trace(event, mutation);
                     }
                 }
@@ -68,7 +69,9 @@ impl Delivery {
     }
 
     fn check_trace(&mut self, event: &Event, mutation: &Mutation) {
-        if let Some(traceparent) = &mutation.traceparent && *traceparent != event.traceparent {
+        if let Some(traceparent) = &mutation.traceparent
+            && *traceparent != event.traceparent
+        {
             self.untraced.push(format!("{} has {}, not {traceparent}", event.name(), event.traceparent));
         }
     }
@@ -95,7 +98,8 @@ fn says(event: &Event, mutation: &Mutation, task: &Task, reminder: Option<&str>)
 /// Whether the event is about the task of this call, whatever it says of it.
 fn is_of_task(event: &Event, mutation: &Mutation) -> bool {
     let Outcome::Acknowledged { task, .. } = &mutation.outcome else { return false };
-    text(&event.data, "task_id") == Some(&task.id) || text(&event.data, "action") == Some(mutation.action.name())
+    text(&event.data, "task_id") == Some(&task.id)
+        || text(&event.data, "action") == Some(mutation.action.name())
 }
 
 /// Whether the event can be of this call, whose answer the client did not get.

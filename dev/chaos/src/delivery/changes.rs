@@ -25,7 +25,9 @@ impl Delivery {
             }
         }
         for event in firsts {
-            if let Some(first) = changes.get(&change(event)) && !agree(first, event) {
+            if let Some(first) = changes.get(&change(event))
+                && !agree(first, event)
+            {
                 self.wrong.push(format!("{} is of another change than {}", event.name(), first.name()));
             }
             if !is_traceparent(&event.traceparent) {

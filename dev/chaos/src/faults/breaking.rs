@@ -161,28 +161,32 @@ impl Breaking<'_> {
         self.system.start_sidecar(self.replica)
     }
 
-    /// Both sidecars close and open the component that publishes and the binding that calls the relay, again and again.
-    fn apply_components(&mut self) -> Result<()> {
-        let resources = self.system.resources();
-        let components = [Reapply::pubsub(resources)?, Reapply::ticks(resources)?];
+    /// All sidecars read what is applied, again and again; at the end the resources are as they were.
+    fn apply(&mut self, resources: &[Reapply]) -> Result<()> {
         let until = Instant::now() + self.random.millis(self.pace.hang.0, self.pace.hang.1);
         let mut number = 0;
         while Instant::now() < until {
             number += 1;
-            components.iter().try_for_each(|component| component.apply(number))?;
+            resources.iter().try_for_each(|resource| resource.apply(number))?;
             rest(APPLY_EVERY)?;
         }
+        Ok(())
+    }
+
+    /// The sidecars close and open the component that publishes and the binding that calls the relay.
+    fn apply_components(&mut self) -> Result<()> {
+        let resources = self.system.resources();
+        let components = [Reapply::pubsub(resources)?, Reapply::ticks(resources)?];
+        self.apply(&components)?;
         drop(components);
         self.wait_for_sidecars()
     }
 
-    /// Both sidecars start their runtime anew.
+    /// The sidecars start their whole runtime anew.
     fn apply_resiliency(&mut self) -> Result<()> {
-        let resiliency = Reapply::resiliency(self.system.resources())?;
-        resiliency.apply(self.random.below(100))?;
-        self.wait(self.pace.down)?;
+        let resiliency = [Reapply::resiliency(self.system.resources())?];
+        self.apply(&resiliency)?;
         drop(resiliency);
-        self.wait(self.pace.down)?;
         self.wait_for_sidecars()
     }
 
@@ -196,8 +200,11 @@ impl Breaking<'_> {
         let ports = ports.collect::<Result<Vec<_>>>()?;
         for _ in 0..10 {
             let answers: Vec<_> = thread::scope(|scope| {
-                let calls: Vec<_> =
-                    ports.iter().flat_map(|port| [*port; 4]).map(|port| scope.spawn(move || tick(port))).collect();
+                let calls: Vec<_> = ports
+                    .iter()
+                    .flat_map(|port| [*port; 4])
+                    .map(|port| scope.spawn(move || tick(port)))
+                    .collect();
                 calls.into_iter().map(|call| call.join().unwrap_or_default()).collect()
             });
             let failed = answers.into_iter().filter(|answer| *answer != Some(200));

@@ -93,7 +93,7 @@ impl fmt::Display for Kind {
             Self::HoldTransaction => "transaction with a change left open",
             Self::SidecarWithoutKafka => "daprd started without Kafka",
             Self::ApplyComponents => "components applied every 200 ms",
-            Self::ApplyResiliency => "Resiliency applied",
+            Self::ApplyResiliency => "Resiliency applied every 200 ms",
             Self::TicksAtOnce => "relays called at once",
         })
     }

@@ -24,7 +24,9 @@ impl Kind {
     /// The text that stands in the file once, and what it becomes: a value that makes no difference to what the sidecar does.
     fn change(self, number: u64) -> (&'static str, String) {
         match self {
-            Self::Component => ("  version: v1\n", format!("  version: v1\n  initTimeout: {}ms\n", 5_000 + number)),
+            Self::Component => {
+                ("  version: v1\n", format!("  version: v1\n  initTimeout: {}ms\n", 5_000 + number))
+            }
             Self::Resiliency => ("publish: 2s\n", format!("publish: {}ms\n", 2_001 + number % 100)),
         }
     }
