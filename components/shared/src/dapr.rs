@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Request, StatusCode, header};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use spin_sdk::http::{EmptyBody, Response};
+use spin_sdk::http::EmptyBody;
 use spin_sdk::wasip3::http::types::RequestOptions;
 use spin_sdk::wasip3::http_compat::RequestOptionsExtension;
 

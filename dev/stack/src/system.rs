@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 
 use crate::resources::Deliver;
 use crate::{
-    App, AppOptions, Broker, DatabaseAddress, Host, Kafka, KafkaOptions, Postgres, Process, Sidecar,
-    SidecarOptions, database, free_port, interrupt, probe, write_resources,
+    App, Broker, DatabaseAddress, Host, Kafka, Postgres, Process, Sidecar, database, free_port, interrupt,
+    write_resources,
 };
 
 mod parts;
