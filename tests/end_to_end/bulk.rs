@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::harness::event::{Event, TASK_EVENTS, TASK_UPDATES};
@@ -118,6 +118,8 @@ async fn an_event_that_dapr_cannot_read_is_parked_and_the_rest_of_its_bulk_call_
     let parked = app.database.parked().await;
     assert_eq!(parked.len(), 4, "{parked:?}");
     assert!(parked.iter().all(|(user, _)| *user == refused.id), "{parked:?}");
+    // Otherwise the others of the call have waited for their back-off.
+    assert_eq!(app.log().saying("event not published"), Vec::<Value>::new());
 }
 
 /// An answer that names an event that was not in the call says nothing certain about those that were.
