@@ -9,6 +9,7 @@ use stack::{Broker, Deliver, Sidecar, SidecarOptions, free_port, probe, write_re
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::interval;
+use uuid::Uuid;
 
 use crate::harness::environment::{daprd, directory, kafka};
 use crate::harness::event::{TASK_EVENTS, TASK_UPDATES};
@@ -122,15 +123,16 @@ async fn a_component_that_is_applied_again_under_load_parks_nothing() {
 async fn a_component_that_goes_during_a_publish_gives_400_and_the_code_of_a_missing_component() {
     let reloaded = Reloaded::start();
     let body = r#"{"specversion":"1.0","id":"1","source":"test","type":"test"}"#;
+    // With a key, as every record in these topics has one.
+    let path = format!("/v1.0/publish/pubsub-kafka/{TASK_EVENTS}?metadata.partitionKey={}", Uuid::new_v4());
     let mut publish = TcpStream::connect(("127.0.0.1", reloaded.port)).await.unwrap();
     let head = format!(
-        "POST /v1.0/publish/pubsub-kafka/{TASK_EVENTS} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
          Content-Type: application/cloudevents+json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     publish.write_all(head.as_bytes()).await.unwrap();
     fs::remove_file(reloaded.resources.join("pubsub.yaml")).unwrap();
-    let path = format!("/v1.0/publish/pubsub-kafka/{TASK_EVENTS}");
     wait::until(wait::SOON, "404 for a component that is gone", async || {
         let header = ("content-type", "application/json");
         (probe::post(reloaded.port, &path, header, wait::SOON) == Some(404)).then_some(())

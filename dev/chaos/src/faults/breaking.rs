@@ -190,8 +190,17 @@ impl Breaking<'_> {
         self.wait_for_sidecars()
     }
 
-    fn wait_for_sidecars(&self) -> Result<()> {
-        (0..self.system.replicas()).try_for_each(|number| self.system.wait_for_sidecar(number))
+    /// A sidecar ends when Kafka does not answer it within 5 s; it is started again, as Kubernetes would.
+    fn wait_for_sidecars(&mut self) -> Result<()> {
+        for number in 0..self.system.replicas() {
+            if let Err(error) = self.system.wait_for_sidecar(number) {
+                stack::interrupt::check()?;
+                println!("      sidecar {number} is started again: {error:#}");
+                self.system.kill_sidecar(number)?;
+                self.system.start_sidecar(number)?;
+            }
+        }
+        Ok(())
     }
 
     /// Several calls of every replica's relay, all at once, some times over.

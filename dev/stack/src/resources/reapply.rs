@@ -25,7 +25,7 @@ impl Kind {
     fn change(self, number: u64) -> (&'static str, String) {
         match self {
             Self::Component => {
-                ("  version: v1\n", format!("  version: v1\n  initTimeout: {}ms\n", 5_000 + number))
+                ("  version: v1\n", format!("  version: v1\n  initTimeout: {}ms\n", 30_000 + number))
             }
             Self::Resiliency => ("publish: 2s\n", format!("publish: {}ms\n", 2_001 + number % 100)),
         }
