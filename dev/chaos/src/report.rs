@@ -67,7 +67,7 @@ impl Report<'_> {
             ("repeats while all is well", needless.len().to_string()),
             ("wrong contents", wrong.len().to_string()),
             ("in no trace, or a wrong one", untraced.len().to_string()),
-            ("tasks compared with their change", self.atomicity.compared.to_string()),
+            ("comparisons of task and change", self.atomicity.compared.to_string()),
             ("  of another transaction", self.atomicity.torn.len().to_string()),
             ("stored by the consumer", self.observed.stored.to_string()),
             ("  repeats it dropped", self.observed.repeated.to_string()),
@@ -103,8 +103,12 @@ impl Report<'_> {
                 seen.calls, seen.unavailable, seen.failed
             );
         }
-        for kind in Kind::ALL.into_iter().filter(|kind| !times.contains_key(&When::During(*kind))) {
-            println!("{kind:<40}     0");
+        // Those that did not come, and those that only lasted beside others, to which the calls count.
+        for kind in Kind::ALL {
+            let when = When::During(kind);
+            if !self.service.seen.contains_key(&when) {
+                println!("{kind:<40} {:>5}", times.get(&when).copied().unwrap_or(0));
+            }
         }
     }
 
