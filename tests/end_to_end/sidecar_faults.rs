@@ -257,10 +257,16 @@ async fn requests_are_as_fast_as_with_a_healthy_sidecar() {
         steady(&loaded.users, 50, 100).await;
     }
     let mut rounds = Fault::ALL.map(|_| Vec::new());
-    for _ in 0..ROUNDS {
-        let healthy = healthy.p99().await;
-        for (loaded, rounds) in faulty.iter().zip(&mut rounds) {
-            rounds.push((loaded.p99().await, healthy));
+    let all: Vec<_> = faulty.iter().chain([&healthy]).collect();
+    for round in 0..ROUNDS {
+        let mut p99s = vec![Duration::ZERO; all.len()];
+        // Each round begins with another one, so that no series is always the first.
+        for turn in round..round + all.len() {
+            let index = turn % all.len();
+            p99s[index] = all[index].p99().await;
+        }
+        for (rounds, faulty) in rounds.iter_mut().zip(&p99s) {
+            rounds.push((*faulty, p99s[all.len() - 1]));
         }
     }
     let mut slow = Vec::new();
