@@ -49,9 +49,24 @@ func main() {
 		log.Fatal(err)
 	}
 	registerComponents()
-	if err := serve(signals.Context(), flags); err != nil {
+	if err := serveUntilStopped(signals.Context(), flags); err != nil {
 		log.Fatalf("daprd stopped: %s", err)
 	}
+}
+
+// serveUntilStopped runs the sidecar, and starts it anew in this process after each SIGHUP, as Dapr's own daprd does: a changed
+// Resiliency or Configuration raises that signal.
+func serveUntilStopped(ctx context.Context, flags *options.Options) error {
+	for run := range signals.OnHUP(ctx) {
+		if err := serve(run, flags); err != nil {
+			return err
+		}
+		if run.Err() == nil {
+			// The runtime ended without a signal: its shutdown was requested.
+			return nil
+		}
+	}
+	return nil
 }
 
 // registerComponents names every component type that a resource file may ask for.

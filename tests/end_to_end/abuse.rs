@@ -1,9 +1,9 @@
 //! What one user does too much of is not felt by others. How much of it is felt in their waiting times, `cargo xtask bench
 //! abuse` measures.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
@@ -57,6 +57,13 @@ async fn assert_all_unavailable(requests: JoinSet<Answer>) {
     }
 }
 
+/// Answered while the other user's requests, which have just been sent, still wait: they do for 3 s and more.
+async fn assert_at_once(request: impl Future<Output = Value>) {
+    let started = Instant::now();
+    request.await;
+    assert!(started.elapsed() < Duration::from_secs(2), "it took {:?}", started.elapsed());
+}
+
 /// Each of the mutations waits for its user's lock until its time is over.
 #[tokio::test]
 async fn one_users_mutations_leave_the_others_a_connection() {
@@ -73,7 +80,7 @@ async fn one_users_mutations_leave_the_others_a_connection() {
             async move { hog.post_task(&json!({"title": format!("Number {number}")})).await }
         };
         let mutations = send_many(create).await;
-        other.create("Does not wait for them").await;
+        assert_at_once(other.create("Does not wait for them")).await;
         assert_all_unavailable(mutations).await;
     };
     let most = most_waiting(&app.database, calls).await;
@@ -82,24 +89,45 @@ async fn one_users_mutations_leave_the_others_a_connection() {
     assert_eq!((hog.list().await.len(), other.list().await.len()), (1, 1));
 }
 
-/// Each of the reads waits for the table until its time is over, as anybody else's would.
+/// Has each read of this task wait for a lock that the test holds, as a read does that PostgreSQL is slow to answer.
+async fn slow_down_reads_of(database: &Database, task: &str) {
+    let sql = format!(
+        "CREATE TABLE slow_tasks (id uuid PRIMARY KEY);
+         INSERT INTO slow_tasks VALUES ('{task}');
+         ALTER FUNCTION read_task(uuid) RENAME TO read_task_at_once;
+         CREATE FUNCTION read_task(of_task uuid) RETURNS TABLE (
+             user_id uuid, title text, completed boolean, due_date bigint, created_at bigint, updated_at bigint
+         ) LANGUAGE plpgsql SECURITY DEFINER AS $$
+         BEGIN
+             PERFORM FROM slow_tasks WHERE id = of_task FOR UPDATE;
+             RETURN QUERY SELECT * FROM read_task_at_once(of_task);
+         END
+         $$"
+    );
+    database.execute(&sql).await;
+}
+
+/// Each of the reads waits until its time is over.
 #[tokio::test]
 async fn one_users_reads_leave_the_others_a_connection() {
     let app = Setup::new().start();
-    let hog = app.user();
-    let task = hog.new_task_id().await;
+    let (hog, other) = (app.user(), app.user());
+    let (task, others_task) = (hog.new_task_id().await, other.new_task_id().await);
+    slow_down_reads_of(&app.database, &task).await;
     let mut locker = app.database.client().await;
     let lock = locker.transaction().await.unwrap();
-    lock.batch_execute("LOCK TABLE tasks").await.unwrap();
+    lock.batch_execute("SELECT FROM slow_tasks FOR UPDATE").await.unwrap();
     let calls = async {
         let read = |_| {
             let (hog, task) = (hog.clone(), task.clone());
             async move { hog.call(Route::Read, &task).await }
         };
-        assert_all_unavailable(send_many(read).await).await;
+        let reads = send_many(read).await;
+        assert_at_once(other.read(&others_task)).await;
+        assert_all_unavailable(reads).await;
     };
     let most = most_waiting(&app.database, calls).await;
     lock.rollback().await.unwrap();
-    assert!((1..CONNECTIONS).contains(&most), "{most} connections at once waited for the table");
+    assert!((1..CONNECTIONS).contains(&most), "{most} connections at once waited for the lock");
     hog.read(&task).await;
 }

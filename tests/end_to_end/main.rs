@@ -6,7 +6,7 @@
 //! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`isolation`], [`errors`], [`correlation`] |
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`], [`schemathesis`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
-//! | what fails | [`outbox`], [`relay`], [`leases`], [`drains`], [`stalls`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
+//! | what fails | [`outbox`], [`atomicity`], [`relay`], [`leases`], [`drains`], [`stalls`], [`sidecar_faults`], [`reloads`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what is too much | [`abuse`] |
 //! | what no library would send | [`raw_requests`] |
 //! | what Spin and the embedded host do for the components | [`hosts`] |
@@ -19,6 +19,8 @@
 mod abuse;
 #[cfg(test)]
 mod asyncapi;
+#[cfg(test)]
+mod atomicity;
 #[cfg(test)]
 mod authentication;
 #[cfg(test)]
@@ -95,6 +97,8 @@ mod raw_requests;
 mod reference;
 #[cfg(test)]
 mod relay;
+#[cfg(test)]
+mod reloads;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]

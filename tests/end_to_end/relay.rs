@@ -13,7 +13,7 @@ use crate::harness::collector::{Dapr, sidecar_with};
 use crate::harness::event::{TASK_EVENTS, TASK_UPDATES};
 use crate::harness::nudge::{APP_TOKEN, tick_with};
 use crate::harness::publish::Publish;
-use crate::harness::stub::{Behaviour, Stub};
+use crate::harness::stub::{Behaviour, Stub, refusal};
 use crate::harness::{App, Own, Setup, User, nudge, wait};
 
 fn app(stub: &Stub) -> Own {
@@ -158,7 +158,8 @@ async fn a_poison_event_is_parked_alone_and_delivered_when_it_is_requeued() {
 
 #[tokio::test]
 async fn a_reason_that_postgresql_can_not_store_parks_the_event_all_the_same() {
-    let reason = json!({"errorCode": "ERR", "message": format!("a\0b{}", "é".repeat(10_000))});
+    let code = "ERR_PUBSUB_EVENTS_SER";
+    let reason = json!({"errorCode": code, "message": format!("a\0b{}", "é".repeat(10_000))});
     let stub = Stub::start(Behaviour::Refuse(400, reason.to_string()));
     let app = app(&stub);
     let user = app.user();
@@ -169,10 +170,8 @@ async fn a_reason_that_postgresql_can_not_store_parks_the_event_all_the_same() {
     assert_eq!(parked.len(), 2);
     for row in parked {
         let error: &str = row.get(0);
-        assert!(
-            error.starts_with("status 400 ERR a\u{fffd}béé") && error.chars().count() == 1_000,
-            "{error}"
-        );
+        let start = format!("status 400 {code} a\u{fffd}béé");
+        assert!(error.starts_with(&start) && error.chars().count() == 1_000, "{error}");
     }
 }
 
@@ -189,16 +188,31 @@ async fn a_requeued_event_that_is_refused_again_is_parked_again() {
     assert!(parked[0].get::<_, &str>(0).contains("400"));
 }
 
+/// Answers of Dapr, and of what may stand between the app and Dapr.
 #[tokio::test]
 async fn what_an_operator_can_mend_is_never_parked() {
-    for status in [401, 403, 404, 429, 503] {
-        let stub = Stub::start(Behaviour::status(status));
+    for (status, body) in [
+        (400, refusal("ERR_PUBSUB_NOT_FOUND")),
+        (404, refusal("ERR_PUBSUB_NOT_FOUND")),
+        (400, refusal("ERR_PUBSUB_NOT_CONFIGURED")),
+        (404, refusal("ERR_TOPIC_NAME_EMPTY")),
+        (403, refusal("ERR_PUBSUB_FORBIDDEN")),
+        (400, refusal("ERR_PUBSUB_REQUEST_METADATA")),
+        (500, refusal("ERR_PUBSUB_PUBLISH_MESSAGE")),
+        (400, "400 Bad Request".to_owned()),
+        (401, "invalid api token".to_owned()),
+        (413, String::new()),
+        (429, String::new()),
+        (503, String::new()),
+    ] {
+        let case = format!("{status} {body}");
+        let stub = Stub::start(Behaviour::Refuse(status, body));
         let app = app(&stub);
         let user = app.user();
         user.create("Waits").await;
         stub.wait_attempts(1).await;
         stub.behave(Behaviour::accept());
         let accepted = nudge::until_accepted(&user, &stub, user.id, 2).await;
-        assert_eq!(sequences(&accepted, TASK_EVENTS), [1], "{status}");
+        assert_eq!(sequences(&accepted, TASK_EVENTS), [1], "{case}");
     }
 }

@@ -3,27 +3,23 @@
 use std::time::Duration;
 
 use http::{Request, StatusCode, header};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::value::RawValue;
-use spin_sdk::http::{EmptyBody, Response};
+use spin_sdk::http::EmptyBody;
 use spin_sdk::wasip3::http::types::RequestOptions;
 use spin_sdk::wasip3::http_compat::RequestOptionsExtension;
 
 use crate::event::{Envelope, Topic};
-use crate::http::read_body;
 use crate::limit::within;
 use crate::trace::Trace;
 
+mod refusal;
 mod send;
+
+use refusal::Refusal;
 
 /// The media type of a CloudEvent in structured mode.
 const CLOUD_EVENT: &str = "application/cloudevents+json";
-
-/// More of an answer is not read, in bytes: it may name each event of a bulk call.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
-
-/// How much of an answer's message is told.
-const MAX_MESSAGE_CHARACTERS: usize = 1_000;
 
 /// How long the sidecar may take to say that it is ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(1);
@@ -46,12 +42,18 @@ pub struct Message<'a> {
     pub trace: &'a Trace,
 }
 
+impl Message<'_> {
+    fn id(&self) -> &str {
+        &self.envelope.id
+    }
+}
+
 /// Why an event was not published, in words for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It may be accepted later: nobody answered, or an operator has something to mend.
+    /// The event may be accepted later: the sidecar did not answer, or an operator has something to mend.
     Retry(String),
-    /// It will never be accepted as it is.
+    /// Dapr cannot publish this event as it is.
     Reject(String),
 }
 
@@ -69,28 +71,6 @@ struct BulkEntry<'a> {
 struct Metadata<'a> {
     #[serde(rename = "partitionKey")]
     partition_key: &'a str,
-}
-
-/// Statuses that say that the request itself is wrong. Not among them: 401, 403 and 404, which a mended configuration
-/// turns into success.
-const PERMANENT: [u16; 4] = [400, 413, 415, 422];
-
-#[derive(Clone, Default, Deserialize)]
-struct Refusal {
-    #[serde(skip)]
-    status: u16,
-    #[serde(rename = "errorCode", default)]
-    error_code: String,
-    #[serde(default)]
-    message: String,
-    #[serde(rename = "failedEntries", default)]
-    failed_entries: Vec<FailedEntry>,
-}
-
-#[derive(Clone, Deserialize)]
-struct FailedEntry {
-    #[serde(rename = "entryId")]
-    entry_id: String,
 }
 
 impl Sidecar {
@@ -122,19 +102,17 @@ impl Sidecar {
         self.post(request, CLOUD_EVENT, message.envelope.body.get().to_owned()).await.map_err(Failure::from)
     }
 
-    /// One bulk call. Where it says that something is wrong with some of the events, each of those is sent once more by
-    /// itself: a single call has an answer of its own, which says whether its event can ever be accepted.
+    /// Publishes events in one bulk call. Where its answer blames some of them, each of these is published once more alone.
     async fn publish_many(&self, topic: Topic, messages: &[Message<'_>]) -> Vec<Result<(), Failure>> {
         let refusal = match self.post_bulk(topic, messages).await {
             Ok(()) => return messages.iter().map(|_| Ok(())).collect(),
             Err(refusal) => refusal,
         };
-        if !refusal.is_about(messages) {
+        let Some(suspects) = refusal.suspects(messages.iter().map(Message::id)) else {
             return messages.iter().map(|_| Err(refusal.clone().into())).collect();
-        }
-        let outcomes = messages.iter().map(async |message| match refusal.names(message) {
+        };
+        let outcomes = messages.iter().map(async |message| match suspects.contains(message.id()) {
             true => self.publish_one(topic, message).await,
-            // A bulk call that fails has published the events that it does not name.
             false => Ok(()),
         });
         futures::future::join_all(outcomes).await
@@ -220,59 +198,11 @@ impl<'a> BulkEntry<'a> {
     }
 }
 
-impl Refusal {
-    fn because(error: impl ToString) -> Refusal {
-        Refusal { message: error.to_string(), ..Refusal::default() }
-    }
-
-    /// Takes from the answer only what Dapr's own errors carry: whatever else it says may quote the event. Of that, so much that it can be
-    /// logged and stored: PostgreSQL has no text with U+0000.
-    async fn read(response: Response) -> Refusal {
-        let status = response.status();
-        let body = read_body(response.into_body(), MAX_ANSWER_BYTES).await.unwrap_or_default();
-        let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
-        let message = format!("status {} {} {}", status.as_u16(), refusal.error_code, refusal.message);
-        let message =
-            message.trim_end().replace('\0', "\u{fffd}").chars().take(MAX_MESSAGE_CHARACTERS).collect();
-        Refusal { status: status.as_u16(), message, ..refusal }
-    }
-
-    fn is_permanent(&self) -> bool {
-        PERMANENT.contains(&self.status)
-    }
-
-    /// Whether the answer to a bulk call is about the events and not about the way to the broker, which all share.
-    fn is_about(&self, messages: &[Message<'_>]) -> bool {
-        self.is_permanent() || (1..messages.len()).contains(&self.failed_entries.len())
-    }
-
-    /// Whether the answer to a bulk call says that this event failed.
-    fn names(&self, message: &Message<'_>) -> bool {
-        let failed = &self.failed_entries;
-        failed.is_empty() || failed.iter().any(|failed| failed.entry_id == message.envelope.id)
-    }
-}
-
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Failure {
-        if refusal.is_permanent() {
-            Failure::Reject(refusal.message)
-        } else {
-            Failure::Retry(refusal.message)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::value::to_raw_value;
 
     use super::*;
-
-    fn refusal(status: u16, failed: &[&str]) -> Refusal {
-        let failed_entries = failed.iter().map(|id| FailedEntry { entry_id: (*id).to_owned() }).collect();
-        Refusal { status, failed_entries, ..Refusal::default() }
-    }
 
     fn envelope(id: &str) -> Envelope {
         let body = to_raw_value(&serde_json::json!({"id": id})).unwrap();
@@ -285,30 +215,6 @@ mod tests {
 
     fn no_trace() -> Trace {
         Trace::stored("c".into(), None, None, uuid::Uuid::nil(), 1)
-    }
-
-    #[test]
-    fn what_an_operator_can_mend_is_tried_again() {
-        for status in [0, 401, 403, 404, 408, 429, 500, 503] {
-            assert!(matches!(refusal(status, &[]).into(), Failure::Retry(_)), "{status}");
-        }
-        for status in PERMANENT {
-            assert!(matches!(refusal(status, &[]).into(), Failure::Reject(_)), "{status}");
-        }
-    }
-
-    #[test]
-    fn a_bulk_answer_is_about_events_when_it_names_some_of_them() {
-        let envelopes = ["a", "b"].map(envelope);
-        let trace = no_trace();
-        let messages = envelopes.each_ref().map(|envelope| message(envelope, &trace));
-        assert!(!refusal(500, &[]).is_about(&messages), "the broker is away");
-        assert!(!refusal(500, &["a", "b"]).is_about(&messages), "likewise");
-        let partial = refusal(500, &["b"]);
-        assert!(partial.is_about(&messages));
-        assert_eq!(messages.each_ref().map(|message| partial.names(message)), [false, true]);
-        let malformed = refusal(400, &[]);
-        assert!(malformed.is_about(&messages) && messages.iter().all(|message| malformed.names(message)));
     }
 
     #[test]

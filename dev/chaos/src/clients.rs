@@ -20,6 +20,9 @@ use crate::secrets::IN_TITLES;
 /// started again beside them, so that latencies are the API's and not the queue's for the processor.
 const PAUSE: (u64, u64) = (100, 500);
 
+/// Share of the calls that have the correlation id of the call before them, in percent.
+const SAME_CORRELATION: u64 = 5;
+
 /// A client stops creating at this many tasks.
 const MOST_TASKS: usize = 30;
 
@@ -47,12 +50,12 @@ struct User {
 
 impl Clients {
     /// Each client's calls follow from the seed and from what the API answers.
-    pub(crate) fn start(runtime: &Runtime, options: &Options, urls: Vec<String>) -> Self {
+    pub(crate) fn start(runtime: &Runtime, options: &Options, seed: u64, urls: Vec<String>) -> Self {
         let shared = Arc::new(Shared {
             http: http(),
             urls,
-            users: users(options),
-            seed: options.seed,
+            users: users(options, seed),
+            seed,
             count: AtomicUsize::new(0),
             stopped: AtomicBool::new(false),
             armed: Mutex::new(None),
@@ -105,8 +108,8 @@ fn http() -> Client {
     Client::builder().no_proxy().timeout(Duration::from_secs(30)).build().unwrap_or_default()
 }
 
-fn users(options: &Options) -> Vec<User> {
-    let mut random = Random::new(options.seed, u64::MAX);
+fn users(options: &Options, seed: u64) -> Vec<User> {
+    let mut random = Random::new(seed, u64::MAX);
     let valid = Duration::from_secs(options.minutes * 60 + 3_600);
     let user = |id: String| User { token: stack::token::mint(stack::system::SECRET, &id, valid), id };
     (0..options.users).map(|_| user(random.uuid().to_string())).collect()
@@ -195,8 +198,10 @@ impl Worker {
 
     async fn make(&mut self, call: Call) {
         let replica = self.random.index(self.shared.urls.len());
-        let correlation = format!("chaos-{}-{}", self.number, self.mutations.len() + 1);
-        let Some(request) = self.request(&call, replica, &correlation) else { return };
+        let (correlation, traceparent) = (self.correlation(), self.traceparent());
+        let Some(request) = self.request(&call, replica, &correlation, traceparent.as_deref()) else {
+            return;
+        };
         let started = Instant::now();
         let answer = read(request.send().await).await;
         let took = started.elapsed();
@@ -206,7 +211,9 @@ impl Worker {
         self.mutations.push(Mutation {
             user,
             action: call.action,
+            task_id: call.task.map(|task| task.id),
             correlation,
+            traceparent,
             outcome,
             replica,
             started,
@@ -215,17 +222,38 @@ impl Worker {
         self.shared.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Its trace is fixed, so that the sidecar adds none of its own and a repeated event is the same to the byte.
-    fn request(&mut self, call: &Call, replica: usize, correlation: &str) -> Option<RequestBuilder> {
+    /// A new id, or that of the last call: a caller may give all calls of one piece of work the same.
+    fn correlation(&mut self) -> String {
+        let again = self.random.percent(SAME_CORRELATION);
+        match self.mutations.last() {
+            Some(last) if again => last.correlation.clone(),
+            _ => format!("chaos-{}-{}", self.number, self.mutations.len() + 1),
+        }
+    }
+
+    /// Half of the calls have a trace; of the others, the app begins one.
+    fn traceparent(&mut self) -> Option<String> {
+        let trace = self.random.uuid().simple();
+        self.random.percent(50).then(|| format!("00-{trace}-00f067aa0ba902b7-01"))
+    }
+
+    fn request(
+        &self,
+        call: &Call,
+        replica: usize,
+        correlation: &str,
+        traceparent: Option<&str>,
+    ) -> Option<RequestBuilder> {
         let (url, user) = (self.shared.urls.get(replica)?, self.shared.users.get(call.user)?);
-        let trace = self.random.uuid().simple().to_string();
         let mut request = self
             .shared
             .http
             .request(call.method.clone(), format!("{url}{}", call.path))
             .bearer_auth(&user.token)
-            .header("x-correlation-id", correlation)
-            .header("traceparent", format!("00-{trace}-00f067aa0ba902b7-01"));
+            .header("x-correlation-id", correlation);
+        if let Some(traceparent) = traceparent {
+            request = request.header("traceparent", traceparent);
+        }
         if let Some(body) = &call.body {
             request = request.json(body);
         }

@@ -18,6 +18,10 @@ pub(crate) struct Event {
     pub(crate) source: String,
     pub(crate) sequence: u64,
     pub(crate) correlation: String,
+    /// Empty when the event has none.
+    pub(crate) traceparent: String,
+    /// The instant of the change.
+    pub(crate) time: String,
     pub(crate) data: Value,
     /// By the clock of the sidecar that wrote it: milliseconds since 1970.
     pub(crate) published: i64,
@@ -78,8 +82,10 @@ fn event(topic: &'static str, record: Record) -> Result<Event> {
         let value = envelope.get(name).and_then(Value::as_str);
         value.map(str::to_owned).with_context(|| format!("it has no {name}"))
     };
-    let (id, source, correlation) = (text("id")?, text("source")?, text("correlationid")?);
+    let (id, source, correlation, time) =
+        (text("id")?, text("source")?, text("correlationid")?, text("time")?);
+    let traceparent = text("traceparent").unwrap_or_default();
     let sequence = text("sequence")?.parse().context("its sequence is no number")?;
     let data = envelope.get_mut("data").map(Value::take).context("it has no data")?;
-    Ok(Event { topic, key, id, source, sequence, correlation, data, published, bytes })
+    Ok(Event { topic, key, id, source, sequence, correlation, traceparent, time, data, published, bytes })
 }

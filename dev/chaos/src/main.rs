@@ -8,9 +8,10 @@
 //! | clients and what each mutation came to | [`clients`], [`mutation`] |
 //! | what is broken, and when | [`faults`], [`timeline`] |
 //! | what is in Kafka, and what the sample consumer saw of it | [`events`], [`observer`] |
-//! | the promises | [`delivery`], [`service`], [`secrets`] |
+//! | the promises | [`delivery`], [`service`], [`atomicity`], [`secrets`] |
 //! | what is printed, and each call in a file | [`report`], [`calls`] |
 
+mod atomicity;
 mod calls;
 mod clients;
 mod delivery;
@@ -25,6 +26,7 @@ mod secrets;
 mod service;
 mod timeline;
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +35,9 @@ use anyhow::Result;
 use clap::Parser;
 use stack::{Host, System, SystemOptions, system};
 
+use atomicity::Oracle;
 use clients::Clients;
+use faults::Broken;
 use observer::Observer;
 use report::Report;
 use secrets::Secrets;
@@ -45,9 +49,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(180);
 /// Breaks the real parts of taskcast under load and checks that no event is lost or out of order.
 #[derive(Parser)]
 pub(crate) struct Options {
-    /// What users, mutations and faults follow from
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Determines users, mutations and faults [default: another one in each run]
+    #[arg(long)]
+    seed: Option<u64>,
     /// For how long things are broken
     #[arg(long, default_value_t = 10)]
     minutes: u64,
@@ -97,6 +101,8 @@ fn main() -> ExitCode {
 
 /// Whether every promise was kept.
 fn run(options: &Options) -> Result<bool> {
+    let seed = options.seed.unwrap_or_else(new_seed);
+    println!("seed {seed}; to repeat: cargo xtask chaos --seed {seed} --minutes {}", options.minutes);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let mut parts = System::start(SystemOptions {
         project: options.project.clone(),
@@ -112,17 +118,30 @@ fn run(options: &Options) -> Result<bool> {
     let observer = Observer::start(&parts, &options.consumer, &options.project, &directory)?;
     let secrets = Secrets::plant(&parts, vec![observer::log(&directory)])?;
     system::write_out();
-    let clients = Clients::start(&runtime, options, parts.urls());
+    let clients = Clients::start(&runtime, options, seed, parts.urls());
+    let oracle = Oracle::start(&parts);
     let duration = Duration::from_secs(options.minutes * 60);
-    let timeline = faults::run(&mut parts, &clients, options.seed, duration)?;
+    let Broken { timeline, changes } = faults::run(&mut parts, &clients, seed, duration)?;
     let mutations = runtime.block_on(clients.stop())?;
+    let atomicity = oracle.stop()?;
     calls::write(&options.directory.join("calls.csv"), &mutations, &timeline)?;
     let drained = parts.drain(DRAIN_LIMIT)?;
     let events = runtime.block_on(events::read(&parts.bootstrap()))?;
     let observed = observer.compare(&events)?;
-    let delivery = delivery::check(&mutations, &events, &parts.streams()?, &timeline.baseline());
+    let all_changes: Vec<_> = mutations.iter().chain(&changes).collect();
+    let delivery = delivery::check(&all_changes, &events, &parts.streams()?, &timeline.baseline());
     let service = service::check(&mutations, &timeline, !options.untimed);
     let leaked = secrets.find()?;
     let (mutations, timeline) = (&mutations, &timeline);
-    Ok(Report { mutations, timeline, drained, delivery, observed, service, leaked }.print())
+    let report = Report { mutations, timeline, drained, delivery, observed, service, leaked, atomicity };
+    let kept = report.print();
+    if !kept {
+        println!("to repeat: cargo xtask chaos --seed {seed} --minutes {}", options.minutes);
+    }
+    Ok(kept)
+}
+
+/// Short enough to be typed.
+fn new_seed() -> u64 {
+    RandomState::new().hash_one("seed") % 1_000_000
 }

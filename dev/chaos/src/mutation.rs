@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 pub(crate) struct Mutation {
     pub(crate) user: String,
     pub(crate) action: Action,
-    /// Unique for the call: every event of it carries it.
+    /// The task that the call is about; `None` when the call is to create it.
+    pub(crate) task_id: Option<String>,
+    /// Every event of the call carries it. Now and then a client sends the same for two calls.
     pub(crate) correlation: String,
+    /// The trace that the client sent; every other call has none.
+    pub(crate) traceparent: Option<String>,
     pub(crate) outcome: Outcome,
     /// Which host was called.
     pub(crate) replica: usize,

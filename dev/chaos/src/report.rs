@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use stack::Atomicity;
+
 use crate::delivery::Delivery;
 use crate::faults::Kind;
 use crate::mutation::{Mutation, Outcome};
@@ -23,6 +25,8 @@ pub(crate) struct Report<'a> {
     pub(crate) service: Service,
     /// Lines that show what no log may show.
     pub(crate) leaked: Vec<String>,
+    /// All looks at the database together.
+    pub(crate) atomicity: Atomicity,
 }
 
 impl Report<'_> {
@@ -38,7 +42,7 @@ impl Report<'_> {
             self.mutations.iter().filter(|mutation| wanted(&mutation.outcome)).count()
         };
         let drained = self.drained.map_or("never".to_owned(), |time| format!("{:.1} s", time.as_secs_f64()));
-        let Delivery { records, repeated, lost, strange, out_of_order, unlike, needless, wrong } =
+        let Delivery { records, repeated, lost, strange, out_of_order, unlike, needless, wrong, untraced } =
             &self.delivery;
         #[allow(clippy::cast_precision_loss, reason = "a percentage with two digits")]
         let repeated = format!("{repeated} ({:.2} %)", *repeated as f64 * 100.0 / (*records).max(1) as f64);
@@ -62,6 +66,9 @@ impl Report<'_> {
             ("repeats that differ", unlike.len().to_string()),
             ("repeats while all is well", needless.len().to_string()),
             ("wrong contents", wrong.len().to_string()),
+            ("in no trace, or a wrong one", untraced.len().to_string()),
+            ("comparisons of task and change", self.atomicity.compared.to_string()),
+            ("  of another transaction", self.atomicity.torn.len().to_string()),
             ("stored by the consumer", self.observed.stored.to_string()),
             ("  repeats it dropped", self.observed.repeated.to_string()),
             ("  its sidecar stuck", if self.observed.restarted { "once" } else { "never" }.to_owned()),
@@ -71,13 +78,13 @@ impl Report<'_> {
         ];
         println!();
         for (name, value) in rows {
-            println!("{name:<26} {value}");
+            println!("{name:<32} {value}");
         }
     }
 
     fn print_phases(&self) {
         let mut times: BTreeMap<When, usize> = BTreeMap::new();
-        for fault in self.timeline.phases.iter().filter_map(|phase| phase.fault) {
+        for fault in self.timeline.all_faults() {
             *times.entry(When::During(fault.kind)).or_default() += 1;
         }
         // Of the phases of a kind, the one in the middle and the worst.
@@ -96,8 +103,21 @@ impl Report<'_> {
                 seen.calls, seen.unavailable, seen.failed
             );
         }
-        for kind in Kind::ALL.into_iter().filter(|kind| !times.contains_key(&When::During(*kind))) {
-            println!("{kind:<40}     0");
+        // Those that did not come, and those that only lasted beside others, to which the calls count.
+        for kind in Kind::ALL {
+            let when = When::During(kind);
+            if !self.service.seen.contains_key(&when) {
+                println!("{kind:<40} {:>5}", times.get(&when).copied().unwrap_or(0));
+            }
+        }
+    }
+
+    /// An oracle that never had anything to compare shows nothing.
+    fn uncompared(&self) -> Vec<String> {
+        if self.atomicity.compared > 0 {
+            Vec::new()
+        } else {
+            vec!["there was never one in the outbox".to_owned()]
         }
     }
 
@@ -106,6 +126,7 @@ impl Report<'_> {
             Some(_) => Vec::new(),
             None => vec!["changes or parked events were left".to_owned()],
         };
+        let uncompared = self.uncompared();
         let promises = [
             ("the outbox drains", &undrained),
             ("no event is lost", &self.delivery.lost),
@@ -116,6 +137,10 @@ impl Report<'_> {
             ("events say what the API said", &self.delivery.wrong),
             ("the sample consumer stores each event once", &self.observed.different),
             ("the sample consumer sees no gap", &self.observed.complaints),
+            ("each event carries the trace of its change", &self.delivery.untraced),
+            ("a task and its change are of one transaction", &self.atomicity.torn),
+            ("tasks were compared with their changes", &uncompared),
+            ("the relay answers", &self.timeline.relay_failures),
             ("no log shows a secret or a title", &self.leaked),
             ("the API answers", &self.service.failures),
             ("the API is as fast as when calm", &self.service.slow),

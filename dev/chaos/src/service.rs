@@ -120,7 +120,7 @@ fn failure(mutation: &Mutation, timeline: &Timeline) -> Option<String> {
     };
     let mut faults = timeline.faults(mutation.started, mutation.started + mutation.took);
     let excused = faults.any(|fault| match mutation.outcome {
-        Outcome::Unavailable => fault.kind == Kind::RestartPostgres,
+        Outcome::Unavailable => fault.kind.ends_postgres(),
         _ => fault.kind.kills_host() && fault.replica == mutation.replica,
     });
     let during = timeline.at(mutation.started).and_then(|phase| phase.fault);

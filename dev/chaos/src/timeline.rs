@@ -16,10 +16,15 @@ pub(crate) struct Phase {
     pub(crate) ended: Instant,
 }
 
-/// Phases without gaps in between; the first is calm.
+/// What happened, and when.
 #[derive(Default)]
 pub(crate) struct Timeline {
+    /// Without gaps in between; the first is calm.
     pub(crate) phases: Vec<Phase>,
+    /// Faults that lasted beside these phases.
+    pub(crate) beside: Vec<Phase>,
+    /// Calls of a relay that were not answered with 200.
+    pub(crate) relay_failures: Vec<String>,
 }
 
 impl Timeline {
@@ -28,17 +33,33 @@ impl Timeline {
         self.phases.push(Phase { fault, started, ended: Instant::now() });
     }
 
+    /// Adds a fault that lasted beside other phases.
+    pub(crate) fn add_beside(&mut self, fault: Fault, started: Instant) {
+        self.beside.push(Phase { fault: Some(fault), started, ended: Instant::now() });
+    }
+
+    /// Every fault, once for each time that it came.
+    pub(crate) fn all_faults(&self) -> impl Iterator<Item = Fault> + '_ {
+        self.phases.iter().chain(&self.beside).filter_map(|phase| phase.fault)
+    }
+
     /// The faults that something between these instants can be due to.
     pub(crate) fn faults(&self, started: Instant, ended: Instant) -> impl Iterator<Item = Fault> + '_ {
         self.phases
             .iter()
+            .chain(&self.beside)
             .filter(move |phase| started <= phase.ended + AFTERMATH && ended >= phase.started)
             .filter_map(|phase| phase.fault)
     }
 
-    /// The phase during which this instant lies.
+    /// The phase during which this instant lies. During a calm phase, a fault that lasts beside it counts.
     pub(crate) fn at(&self, instant: Instant) -> Option<&Phase> {
-        self.phases.iter().find(|phase| (phase.started..phase.ended).contains(&instant))
+        let find = |phases: &'_ [Phase]| {
+            phases.iter().position(|phase| (phase.started..phase.ended).contains(&instant))
+        };
+        let phase = self.phases.get(find(&self.phases)?)?;
+        let beside = find(&self.beside).and_then(|position| self.beside.get(position));
+        Some(if phase.fault.is_none() { beside.unwrap_or(phase) } else { phase })
     }
 
     /// The calm at the beginning by the clock, in milliseconds since 1970; empty when there was none.

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 
 use crate::database_address::DatabaseAddress;
-use crate::{interrupt, programs};
+use crate::{Launch, Process, interrupt, programs};
 
 /// Any fixed number: two processes that migrate the same database wait for each other on it. Not that of
 /// `left_to_drain()` in migration 0006, which every mutation takes: it would wait for the migration.
@@ -21,6 +21,9 @@ pub const MIGRATION_LOCK: u64 = 0x6d69_6772_6174_6500;
 /// Records which migrations a database has. The Job of `deploy/postgres/migrate` has the same table.
 pub const MIGRATIONS_TABLE: &str = "create table if not exists schema_migrations (version integer primary key, \
      name text not null, checksum text not null, applied_at timestamptz not null default now());";
+
+const OPTIONS: [&str; 7] =
+    ["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--no-password", "--set", "ON_ERROR_STOP=1"];
 
 /// Creates a database, as a copy of the template, which nobody may be connected to, or empty.
 pub fn create(admin_url: &str, name: &str, template: Option<&str>) -> Result<()> {
@@ -124,16 +127,25 @@ fn script(migrations: &[Migration]) -> String {
     script
 }
 
+/// Starts a session that runs SQL, which may take long, and then ends.
+pub fn start(url: &str, sql: &str, log: &Path) -> Result<Process> {
+    let address = DatabaseAddress::parse(url)?;
+    let launch = Launch::new("psql", program()?).args(OPTIONS).args(["--dbname", &address.to_string()]);
+    let launch = match address.password() {
+        Some(password) => launch.env("PGPASSWORD", password),
+        None => launch,
+    };
+    launch.args(["--command", sql]).log(log).start()
+}
+
+fn program() -> Result<PathBuf> {
+    programs::find("psql").context("psql is missing: install it with `apt-get install postgresql-client`")
+}
+
 fn psql(url: &str, directory: Option<&Path>, input: &str) -> Result<Output> {
     let address = DatabaseAddress::parse(url)?;
-    let Some(program) = programs::find("psql") else {
-        bail!("psql is missing: install it with `apt-get install postgresql-client`");
-    };
-    let mut command = Command::new(program);
-    command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--no-password"]);
-    command
-        .args(["--set", "ON_ERROR_STOP=1", "--dbname", &address.to_string()])
-        .env("PGCONNECT_TIMEOUT", "5");
+    let mut command = Command::new(program()?);
+    command.args(OPTIONS).args(["--dbname", &address.to_string()]).env("PGCONNECT_TIMEOUT", "5");
     if let Some(password) = address.password() {
         command.env("PGPASSWORD", password);
     }

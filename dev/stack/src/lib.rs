@@ -3,8 +3,8 @@
 //! | part | here |
 //! |---|---|
 //! | a child process that never outlives its parent | [`process`] |
-//! | PostgreSQL, a private cluster | [`postgres`]; databases and migrations in [`database`] |
-//! | the Dapr sidecar and its resource files | [`sidecar`], [`resources`] |
+//! | PostgreSQL, a private cluster | [`postgres`]; databases and migrations in [`database`], an oracle for atomicity in [`atomicity`] |
+//! | the Dapr sidecar and its resource files | [`sidecar`], [`resources`]; applied again in [`resources::Reapply`] |
 //! | Apache Kafka | [`kafka`], its topics in [`topics`], its rights in [`acls`]; who reads them by group in [`kafka_consumer`] |
 //! | the API itself, on `spin` or the embedded host | [`app`] |
 //! | what a consumer of the events sees | [`subscriber`] |
@@ -15,6 +15,7 @@
 
 pub mod acls;
 pub mod app;
+pub mod atomicity;
 pub mod database;
 pub mod database_address;
 pub mod interrupt;
@@ -39,6 +40,7 @@ pub mod topics;
 
 pub use acls::Acl;
 pub use app::{App, AppOptions, Host};
+pub use atomicity::Atomicity;
 pub use database_address::DatabaseAddress;
 pub use kafka::{Kafka, KafkaOptions, Secured};
 pub use kafka_consumer::KafkaConsumer;

@@ -7,6 +7,10 @@ use anyhow::{Context, Result};
 
 use crate::topics::TOPICS;
 
+mod reapply;
+
+pub use reapply::Reapply;
+
 /// The name that the app publishes to (docs/contract.md §2).
 pub const PUBSUB: &str = "pubsub-kafka";
 

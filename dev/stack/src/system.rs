@@ -11,9 +11,11 @@ use anyhow::{Context, Result};
 
 use crate::resources::Deliver;
 use crate::{
-    App, AppOptions, Broker, DatabaseAddress, Host, Kafka, KafkaOptions, Postgres, Sidecar, SidecarOptions,
-    database, free_port, interrupt, write_resources,
+    App, Broker, DatabaseAddress, Host, Kafka, Postgres, Process, Sidecar, database, free_port, interrupt,
+    write_resources,
 };
+
+mod parts;
 
 /// Tokens are signed with it; HS256 wants 32 bytes or more.
 pub const SECRET: &str = "a-system-has-a-secret-that-nobody-has-to-keep-0";
@@ -148,110 +150,9 @@ impl System {
         self.replicas.iter().filter_map(|replica| Some(replica.sidecar.as_ref()?.process().pid())).collect()
     }
 
-    /// Kills a host, as a crash would.
-    pub fn kill_host(&mut self, number: usize) -> Result<()> {
-        match self.replica_mut(number)?.host.take() {
-            Some(host) => host.process().kill(),
-            None => Ok(()),
-        }
-    }
-
-    /// Starts a host and waits until it answers.
-    pub fn start_host(&mut self, number: usize) -> Result<()> {
-        let replica = self.replica(number)?;
-        let app = App::start(AppOptions {
-            host: &self.options.host,
-            manifest: self.options.manifest.clone(),
-            listen_port: replica.host_port,
-            variables: self.variables(replica)?,
-            environment: BTreeMap::new(),
-            log: self.host_log(number),
-            on_log: None,
-        })?;
-        self.replica_mut(number)?.host = Some(app);
-        Ok(())
-    }
-
-    /// Kills a sidecar, as a crash would.
-    pub fn kill_sidecar(&mut self, number: usize) -> Result<()> {
-        match self.replica_mut(number)?.sidecar.take() {
-            Some(sidecar) => sidecar.process().kill(),
-            None => Ok(()),
-        }
-    }
-
-    /// Starts a sidecar and waits until it can publish. Errors: also that Kafka is down.
-    pub fn start_sidecar(&mut self, number: usize) -> Result<()> {
-        let replica = self.replica(number)?;
-        let sidecar = Sidecar::start(SidecarOptions {
-            daprd: self.options.daprd.clone(),
-            app_id: format!("taskcast-{number}"),
-            http_port: replica.sidecar_port,
-            resources: &self.resources,
-            configuration: None,
-            app_port: Some(replica.host_port),
-            api_token: self.options.api_token.clone(),
-            app_token: Some(APP_TOKEN.to_owned()),
-            metrics_port: None,
-            log: self.options.directory.join(format!("daprd-{number}.log")),
-            on_log: None,
-            yielding: false,
-        })?;
-        self.replica_mut(number)?.sidecar = Some(sidecar);
-        Ok(())
-    }
-
-    /// The sidecar keeps its connections and answers nothing until it is resumed.
-    pub fn pause_sidecar(&self, number: usize) -> Result<()> {
-        self.sidecar(number)?.process().pause()
-    }
-
-    /// Lets a paused sidecar go on.
-    pub fn resume_sidecar(&self, number: usize) -> Result<()> {
-        self.sidecar(number)?.process().resume()
-    }
-
-    /// Ends Kafka; its data stays.
-    pub fn stop_kafka(&mut self) -> Result<()> {
-        match self.kafka.take() {
-            Some(kafka) => kafka.process().stop(),
-            None => Ok(()),
-        }
-    }
-
-    /// Starts Kafka with the topics.
-    pub fn start_kafka(&mut self) -> Result<()> {
-        self.kafka = Some(Kafka::start(&KafkaOptions {
-            libraries: self.options.kafka.clone(),
-            directory: &self.options.directory.join("kafka"),
-            port: self.kafka_port,
-        })?);
-        Ok(())
-    }
-
-    /// Kafka keeps its connections and answers nothing until it is resumed.
-    pub fn pause_kafka(&self) -> Result<()> {
-        self.running_kafka()?.process().pause()
-    }
-
-    /// Lets a paused Kafka go on.
-    pub fn resume_kafka(&self) -> Result<()> {
-        self.running_kafka()?.process().resume()
-    }
-
-    /// Ends PostgreSQL with a fast shutdown: it cuts every connection.
-    pub fn stop_postgres(&mut self) -> Result<()> {
-        match self.postgres.take() {
-            Some(postgres) => postgres.process().stop(),
-            None => Ok(()),
-        }
-    }
-
-    /// Starts PostgreSQL on the data that is there.
-    pub fn start_postgres(&mut self) -> Result<()> {
-        let directory = self.options.directory.join("postgres");
-        self.postgres = Some(Postgres::start(&directory, self.postgres_port)?);
-        Ok(())
+    /// Opens a session on the API's database that runs SQL and then ends, beside everything else.
+    pub fn open_session(&self, sql: &str) -> Result<Process> {
+        database::start(&self.database_url, sql, &self.options.directory.join("sessions.log"))
     }
 
     /// Waits until nothing is left in the outbox, parked events included; says how long that took, or `None` when it did

@@ -15,9 +15,9 @@ use crate::steps::programs::{self, Programs};
 /// The arguments of `cargo xtask chaos`.
 #[derive(clap::Args)]
 pub(crate) struct Options {
-    /// What users, mutations and faults follow from
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    /// Determines users, mutations and faults [default: another one in each run]
+    #[arg(long)]
+    seed: Option<u64>,
     /// For how long things are broken
     #[arg(long, default_value_t = 10)]
     minutes: u64,
@@ -40,15 +40,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let project = Project::find()?;
     let _lock = local::lock(&project, "chaos")?;
     let programs = Progress::show(|progress| programs::prepare(&project, progress, options.host))?;
+    let seed = options.seed.iter().flat_map(|seed| ["--seed".to_owned(), seed.to_string()]);
     launch(&project, &programs)?
-        .args(["--seed", &options.seed.to_string(), "--minutes", &options.minutes.to_string()])
+        .args(seed)
+        .args(["--minutes", &options.minutes.to_string()])
         .args(["--replicas", &options.replicas.to_string(), "--clients", &options.clients.to_string()])
         .args(["--users", &options.users.to_string()])
         .run()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// With its own defaults for everything else. The sample consumer is built first.
+/// With its own defaults for everything else, and so with another seed in each run. The sample consumer is built first.
 pub(crate) fn launch(project: &Project, programs: &Programs) -> Result<Launch> {
     in_project(
         Launch::new("cargo build", "cargo").args([

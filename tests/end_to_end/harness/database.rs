@@ -78,6 +78,11 @@ impl Database {
         applied.len()
     }
 
+    /// The administrator's address.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Its address for one of the roles. All of them have the administrator's password.
     pub(crate) fn url_of(&self, role: &str) -> String {
         let (scheme, rest) = self.url.split_once("://").expect("an address");
@@ -126,6 +131,13 @@ impl Database {
     pub(crate) async fn wait_delivered(&self, user: Uuid, deadline: Duration) {
         let what = format!("the delivery of everything of {user}");
         wait::until(deadline, &what, async || self.outbox_of(user).await.is_empty().then_some(())).await;
+    }
+
+    /// Parked events: each with its user and the reason.
+    pub(crate) async fn parked(&self) -> Vec<(Uuid, String)> {
+        let rows = self.client().await.query("SELECT user_id::text, error FROM parked_events", &[]).await;
+        let parked = |row: &Row| (row.get::<_, String>(0).parse().unwrap(), row.get(1));
+        rows.unwrap().iter().map(parked).collect()
     }
 
     /// How many changes of all users are in the outbox.

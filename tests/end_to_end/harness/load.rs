@@ -11,15 +11,9 @@ use tokio::time::MissedTickBehavior;
 use crate::harness::User;
 
 /// How long each request took.
-#[derive(Default)]
 pub(crate) struct Durations(Vec<Duration>);
 
 impl Durations {
-    /// Adds another run's.
-    pub(crate) fn add(&mut self, other: Self) {
-        self.0.extend(other.0);
-    }
-
     pub(crate) fn longest(&self) -> Duration {
         self.0.iter().max().copied().unwrap_or_default()
     }

@@ -26,6 +26,8 @@ pub(crate) enum Behaviour {
     Judge(Arc<Verdict>, Duration),
     /// The same status and body for every call.
     Refuse(u16, String),
+    /// This status and body for every bulk call; a single event by its own status, as in `Judge`.
+    RefuseBulk(u16, String, Arc<Verdict>),
     /// Bytes that are no HTTP.
     Garbage,
     /// Takes the request and never answers.
@@ -170,6 +172,11 @@ async fn answer(
             state.record(publishes, |_| status);
             write_answer(stream, status, &body).await
         }
+        Behaviour::RefuseBulk(status, body, _) if publishes.iter().any(|publish| publish.bulk) => {
+            state.record(publishes, |_| status);
+            write_answer(stream, status, &body).await
+        }
+        Behaviour::RefuseBulk(_, _, verdict) => judge(stream, publishes, &*verdict, state).await,
         Behaviour::Garbage => {
             state.record(publishes, |_| NO_ANSWER);
             stream.write_all(b"\x00\x01 this is no HTTP \xff\r\n\r\n").await.ok()?;
@@ -199,12 +206,24 @@ async fn judge(
     let failed: Vec<_> = judged.iter().filter(|publish| !publish.accepted()).collect();
     match (failed.first(), judged.first().is_some_and(|publish| publish.bulk)) {
         (None, _) => write_answer(stream, 204, "").await,
-        (Some(first), false) => {
-            let body = json!({"errorCode": "ERR_PUBSUB_PUBLISH_MESSAGE", "message": "refused by the stub"});
-            write_answer(stream, first.status, &body.to_string()).await
-        }
+        (Some(first), false) => write_answer(stream, first.status, &refusal(error_code(first.status))).await,
         (Some(_), true) => write_answer(stream, 500, &failed_entries(&failed)).await,
     }
+}
+
+/// The code that daprd sends with this status for a single event.
+fn error_code(status: u16) -> &'static str {
+    match status {
+        400 => "ERR_PUBSUB_EVENTS_SER",
+        403 => "ERR_PUBSUB_FORBIDDEN",
+        404 => "ERR_PUBSUB_NOT_FOUND",
+        _ => "ERR_PUBSUB_PUBLISH_MESSAGE",
+    }
+}
+
+/// The body of an error of daprd's.
+pub(crate) fn refusal(error_code: &str) -> String {
+    json!({"errorCode": error_code, "message": "refused by the stub"}).to_string()
 }
 
 /// The body with which daprd tells which events of a bulk call it could not publish.
