@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::crypto::PublicKey;
 
 /// The shortest secret for HS256, in bytes: as long as its hash (RFC 7518 §3.2).
-pub const MIN_SECRET_BYTES: usize = 32;
+const MIN_SECRET_BYTES: usize = 32;
 
 /// A key with its name.
 pub(super) struct Key {
