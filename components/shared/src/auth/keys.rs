@@ -199,7 +199,7 @@ mod tests {
             assert!(set.keys[0].fits("ES256", Some("good")));
             assert!(set.ignored[0].starts_with("bad key "), "{bad}");
             assert!(set.ignored[0].contains(why), "{bad}: {}", set.ignored[0]);
-            let error = read(&[bad.clone()]).err().unwrap();
+            let error = read(std::slice::from_ref(&bad)).err().unwrap();
             assert!(error.starts_with("has no key for RS256, ES256 or EdDSA; bad key "), "{bad}: {error}");
         }
         assert!(read(&[json!({"kid": "its name"}), good()]).unwrap().ignored[0].contains("its name"));
