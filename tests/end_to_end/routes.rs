@@ -151,12 +151,23 @@ fn each_component_is_small() {
     }
 }
 
+fn contains(component: &Table, text: &str) -> bool {
+    built(component).windows(text.len()).any(|window| window == text.as_bytes())
+}
+
 /// By the names of what each imports.
 #[test]
 fn each_component_but_the_reference_carries_the_database() {
-    const IMPORT: &[u8] = b"spin:postgres/";
     for (id, component) in components() {
-        let imports = built(&component).windows(IMPORT.len()).any(|window| window == IMPORT);
-        assert_eq!(imports, id != "reference", "{id}");
+        assert_eq!(contains(&component, "spin:postgres/"), id != "reference", "{id}");
+    }
+}
+
+/// By the statement that claims what is to be delivered.
+#[test]
+fn components_that_only_read_carry_no_outbox() {
+    for (id, component) in components() {
+        let only_reads = ["health", "metrics", "reference"].contains(&id.as_str());
+        assert_eq!(contains(&component, "next_pass("), !only_reads, "{id}");
     }
 }
