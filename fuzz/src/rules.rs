@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-/// A character that is neither white space nor default-ignorable by Unicode's properties, and neither a
-/// control character nor the blank of braille.
+/// A character that is neither white space nor default-ignorable by Unicode's properties, and
+/// neither a control character nor the blank of braille.
 static VISIBLE: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u{2800}]").expect("a class")
 });
