@@ -145,3 +145,27 @@ async fn a_server_that_only_reads_is_unavailable_to_mutations() {
     user.call(Route::Create, "").await.database_unavailable();
     assert_eq!(user.call(Route::List, "").await.status, 200);
 }
+
+/// An administrator, a fail-over or a time-out ends a session while its statement waits: the server's answer is the session's last.
+#[tokio::test]
+async fn a_session_that_the_server_has_ended_is_not_used_again() {
+    let app = Setup::new().start();
+    let user = app.user();
+    let id = user.new_task_id().await;
+    let client = app.database.client().await;
+    client.batch_execute("BEGIN; LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let waiting = tokio::spawn({
+        let (user, id) = (user.clone(), id.clone());
+        async move { user.call(Route::Complete, &id).await }
+    });
+    let administrator = app.database.client().await;
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    wait::until(wait::SOON, "a session that waits", async || {
+        (administrator.query_one(end, &[]).await.unwrap().get::<_, i64>(0) > 0).then_some(())
+    })
+    .await;
+    waiting.await.unwrap().database_unavailable();
+    client.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(user.call(Route::Complete, &id).await.status, 200, "at once, on another session");
+}

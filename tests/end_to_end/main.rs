@@ -6,9 +6,10 @@
 //! | what holds on every route | [`authentication`], [`keys`], [`cookies`], [`cors`], [`isolation`], [`errors`], [`correlation`] |
 //! | docs/openapi.yaml, which every call is held against | [`openapi`], [`generated_client`], [`schemathesis`] |
 //! | the events | [`events`], [`publishing`], [`bulk`], [`kafka`], [`deployed_sidecar`], [`asyncapi`], [`schemas`] |
-//! | what fails | [`outbox`], [`relay`], [`leases`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
+//! | what fails | [`outbox`], [`relay`], [`leases`], [`drains`], [`stalls`], [`sidecar_faults`], [`database_faults`], [`disconnects`], [`panics`] |
 //! | what is too much | [`abuse`] |
 //! | what no library would send | [`raw_requests`] |
+//! | what Spin and the embedded host do for the components | [`hosts`] |
 //! | what an operator sees | [`metrics`], [`logs`], [`traces`] |
 //! | the commands | [`tail`], [`bad_environments`] |
 //! | the repository | [`statements`], [`upgrade`], [`migrations_job`], [`database_roles`], [`routes`], [`manifests`], [`documents`] |
@@ -56,6 +57,8 @@ mod head;
 #[cfg(test)]
 mod health;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod isolation;
 #[cfg(test)]
 mod kafka;
@@ -95,6 +98,8 @@ mod schemas;
 mod schemathesis;
 #[cfg(test)]
 mod sidecar_faults;
+#[cfg(test)]
+mod stalls;
 #[cfg(test)]
 mod statements;
 #[cfg(test)]

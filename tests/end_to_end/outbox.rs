@@ -90,7 +90,7 @@ async fn a_request_delivers_its_own_users_changes_and_leaves_a_backlog_to_the_re
     stub.wait_attempts(2 * waiting.len()).await;
     stub.behave(Behaviour::accept());
     app.database
-        .execute("UPDATE user_streams SET claimable_at = now() - interval '5 s', retry_at = NULL, blocked_topics = 0")
+        .execute("UPDATE user_streams SET claimable_at = now() - interval '5 s', topic_retry_at = NULL, topic_attempts = NULL")
         .await;
     let user = app.user();
     user.create("Goes out at once").await;

@@ -28,16 +28,16 @@ async fn an_event_is_published_once_to_its_topic_with_its_key() {
 }
 
 #[tokio::test]
-async fn an_event_without_a_trace_has_the_attributes_of_the_contract_and_no_others() {
+async fn an_event_has_the_attributes_of_the_contract_and_no_others() {
     let stub = Stub::start(Behaviour::accept());
     let app = Setup::new().dapr_url(stub.url()).start();
     app.user().create_due("Pay rent", DUE).await;
     for publish in stub.wait_accepted(3).await {
         Event::verified(&publish.topic, &publish.event);
-        for name in ["traceparent", "tracestate", "traceid", "topic", "pubsubname", "data_base64"] {
+        for name in ["topic", "pubsubname", "data_base64"] {
             assert_eq!(publish.event.get(name), None, "{name}");
         }
-        assert_eq!(keys(&publish.event).len(), 12);
+        assert_eq!(keys(&publish.event).len(), 15);
     }
 }
 

@@ -11,12 +11,12 @@ use stack::{Broker, Sidecar, free_port};
 use uuid::Uuid;
 
 use crate::harness::answer::Answer;
-use crate::harness::collector::sidecar_configured;
+use crate::harness::collector::{sidecar, sidecar_configured};
 use crate::harness::environment::kafka;
 use crate::harness::event::{Event, TASK_EVENTS, TASK_UPDATES};
 use crate::harness::otlp::{Collector, Span};
 use crate::harness::stub::{Behaviour, Stub};
-use crate::harness::{Own, Route, Setup, User, wait};
+use crate::harness::{Own, Route, Setup, User, nudge, wait};
 use crate::kafka::read;
 
 /// Leaves the `traceparent` alone that a component sends: without it, Spin puts one of a trace of its own in its place.
@@ -163,13 +163,13 @@ async fn a_span_of_spins_own_takes_the_publish_out_of_the_trace_but_not_the_even
     assert_eq!(event.attribute("traceparent"), Some(&*caller.traceparent()));
 }
 
-/// What stands in the event then is the sidecar's own span, in which it published.
 #[tokio::test]
-async fn without_a_callers_trace_the_sidecar_begins_one() {
+async fn without_a_callers_trace_the_request_begins_one() {
     let traced = Traced::start(None);
     let user = traced.app.user();
-    Answer::to(creating(&user)).await.task(201);
-    assert_own_trace(&traced, &user).await;
+    let answer = Answer::to(creating(&user)).await;
+    answer.task(201);
+    assert_begun(&traced, &user, answer.header("x-correlation-id").unwrap()).await;
 }
 
 #[tokio::test]
@@ -177,17 +177,22 @@ async fn a_traceparent_that_is_none_is_as_good_as_none() {
     let traced = Traced::start(Some(KEEPING_TRACES));
     let user = traced.app.user();
     let zeros = "00-00000000000000000000000000000000-00f067aa0ba902b7-01";
-    Answer::to(creating(&user).header("traceparent", zeros)).await.task(201);
+    let answer = Answer::to(creating(&user).header("traceparent", zeros)).await;
+    answer.task(201);
     assert_eq!(traced.of_host("POST /api/v1/tasks").await.parent, "");
-    assert_own_trace(&traced, &user).await;
+    assert_begun(&traced, &user, answer.header("x-correlation-id").unwrap()).await;
 }
 
-async fn assert_own_trace(traced: &Traced, user: &User) {
+/// The trace has the id of the correlation, which is a UUID; publishes and events are in it.
+async fn assert_begun(traced: &Traced, user: &User, correlation_id: &str) {
+    let trace = correlation_id.replace('-', "");
     for topic in [TASK_EVENTS, TASK_UPDATES] {
         let publish = traced.publish(topic).await;
-        assert_eq!(publish.parent, "", "{topic}");
-        let expected = format!("00-{}-{}-01", publish.trace, publish.id);
-        assert_eq!(traced.event(user, topic).await.attribute("traceparent"), Some(&*expected), "{topic}");
+        let expected = format!("00-{trace}-{}-00", publish.parent);
+        let event = traced.event(user, topic).await;
+        assert_eq!(publish.trace, trace, "{topic}");
+        assert_eq!(event.attribute("traceparent"), Some(&*expected), "{topic}");
+        assert_eq!(event.attribute("traceid"), Some(&*expected), "{topic}");
     }
 }
 
@@ -213,8 +218,71 @@ async fn a_single_publish_is_in_its_events_trace_and_a_bulk_call_in_none() {
     }
 }
 
+/// Whatever the sidecar does about traces itself: a repeat is the event that was there before, to the byte, and no attribute is
+/// empty (CloudEvents 1.0 §3.1).
 #[tokio::test]
-async fn what_is_sent_without_a_callers_trace_names_none() {
+async fn repeats_are_equal_in_kafka_and_none_has_an_empty_attribute() {
+    for rate in [None, Some("0"), Some("0.1"), Some("1")] {
+        // One user's events are published one by one, those of many users in bulk.
+        for users in [1, 12] {
+            assert_repeats_are_equal(rate, users).await;
+        }
+    }
+}
+
+async fn assert_repeats_are_equal(sampling_rate: Option<&str>, users: usize) {
+    let port = free_port().unwrap();
+    let app = Setup::new().dapr_url(format!("http://127.0.0.1:{port}")).start();
+    let users = app.users(users);
+    for user in &users {
+        Answer::to(creating(user)).await.task(201);
+    }
+    app.database.execute("CREATE TABLE kept AS TABLE task_changes").await;
+    let broker = Broker::Kafka { bootstrap: kafka() };
+    let _daprd = match sampling_rate {
+        None => sidecar(port, &broker, None),
+        Some(rate) => sidecar_configured(port, &broker, None, &sampled(rate)),
+    };
+    for repeat in 1..=2 {
+        // As after a crash between publishing and settling.
+        app.database
+            .execute(
+                "INSERT INTO task_changes TABLE kept ON CONFLICT DO NOTHING;
+                UPDATE user_streams SET task_events = 0, task_updates = 0, reminders = 0, claimable_at = now(),
+                    lease_until = NULL, topic_attempts = NULL, topic_retry_at = NULL",
+            )
+            .await;
+        for topic in [TASK_EVENTS, TASK_UPDATES] {
+            let what = format!("{repeat} events of each user on {topic}");
+            let read = wait::until(wait::EVENTUALLY, &what, async || {
+                nudge::tick(&app.user()).await;
+                let events = read(&kafka(), topic, &users).await;
+                let all = users.iter().all(|user| events.get(&user.id).is_some_and(|e| e.len() >= repeat));
+                all.then_some(events)
+            })
+            .await;
+            for events in read.values() {
+                let first = &events[0].raw;
+                assert!(events.iter().all(|event| event.raw == *first), "{sampling_rate:?}: {events:?}");
+                let attributes = first.as_object().unwrap();
+                assert!(attributes.values().all(|value| value != ""), "{sampling_rate:?}: {first}");
+            }
+        }
+    }
+}
+
+fn sampled(rate: &str) -> String {
+    json!({
+        "apiVersion": "dapr.io/v1alpha1",
+        "kind": "Configuration",
+        "metadata": {"name": "sampled"},
+        "spec": {"tracing": {"samplingRate": rate, "stdout": false}},
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn what_is_sent_without_a_callers_trace_is_in_one_of_its_own() {
     let stub = Stub::start(Behaviour::accept());
     let app = Setup::new().dapr_url(stub.url()).start();
     for traceparent in [None, Some("x"), Some("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")] {
@@ -222,10 +290,15 @@ async fn what_is_sent_without_a_callers_trace_names_none() {
         let request = traceparent.iter().fold(request, |request, sent| request.header("traceparent", *sent));
         Answer::to(request).await.task(201);
     }
-    for publish in stub.wait_accepted(2 * 3).await {
-        assert_eq!(publish.traceparent, None);
-        for attribute in ["traceparent", "tracestate", "traceid"] {
-            assert!(publish.event.get(attribute).is_none(), "{attribute}: {}", publish.bytes);
-        }
+    let publishes = stub.wait_accepted(2 * 3).await;
+    for publish in &publishes {
+        let trace = publish.event["correlationid"].as_str().unwrap().replace('-', "");
+        let traceparent = publish.event["traceparent"].as_str().unwrap();
+        assert!(
+            traceparent.starts_with(&format!("00-{trace}-")) && traceparent.ends_with("-00"),
+            "{traceparent}"
+        );
+        assert_eq!(publish.event["traceid"], traceparent);
+        assert_eq!(publish.traceparent.as_deref(), Some(traceparent));
     }
 }

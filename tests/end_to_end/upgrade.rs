@@ -123,3 +123,19 @@ async fn mutations_do_not_wait_for_a_session_that_migrates() {
     migrating.batch_execute(&lock).await.unwrap();
     tokio::time::timeout(wait::SOON, app.user().create("Made meanwhile")).await.expect("not to wait");
 }
+
+/// An old installation may have columns of its own, of types that PostgreSQL can't compare.
+#[tokio::test]
+async fn columns_of_others_are_left_alone() {
+    let app = upgraded("timestamptz").await;
+    let column = r#"ALTER TABLE tasks ADD COLUMN labels json; UPDATE tasks SET labels = '["old"]'"#;
+    app.database.execute(column).await;
+    let user = app.user_with_id(OWNER);
+    let task = user.update(&TASK.to_string(), &json!({"title": "Patched"})).await;
+    assert_eq!(task["title"], "Patched");
+    let labels = "SELECT labels::text FROM tasks";
+    assert_eq!(
+        app.database.client().await.query_one(labels, &[]).await.unwrap().get::<_, &str>(0),
+        r#"["old"]"#
+    );
+}

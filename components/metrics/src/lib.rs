@@ -4,10 +4,10 @@
 
 use std::fmt::{Display, Write};
 
+use shared::counts::BOUNDS;
 use shared::error::Error;
 use shared::event::Topic;
 use shared::http::{Call, Reply, serve_read_only};
-use shared::outbox::counts::BOUNDS;
 use shared::store::{self, Metrics};
 use spin_sdk::http::{IntoResponse, Request};
 

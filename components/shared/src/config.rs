@@ -23,6 +23,10 @@ mod values;
 /// of ours stand open, of which there are none.
 pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// How long the server lets a session of ours be idle before it ends it. Spin's pools never close a connection: a component that
+/// was busy once would keep its connections from the others.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Checks every variable that can be broken. Only a component that has all of these variables can.
 ///
 /// Errors: `Configuration` with all of them that are. A failure is not remembered: the next call
@@ -58,21 +62,26 @@ fn collect<T>(result: Result<T, Error>, others: &mut Vec<BrokenVariable>) -> Res
     }
 }
 
-/// The address of the database, with what a session begins with.
+/// The address of the database, with the settings of a session.
 pub async fn database_url() -> Result<&'static str, Error> {
     static URL: OnceLock<String> = OnceLock::new();
-    once(&URL, async || Ok(with_timeouts(&get("database_url").await?))).await.map(String::as_str)
+    once(&URL, async || Ok(with_settings(&get("database_url").await?))).await.map(String::as_str)
 }
 
-/// Adds the time-outs to a URL, unless it has options of its own.
-fn with_timeouts(url: &str) -> String {
+/// Adds the settings to a URL, unless it has options of its own. No statement of ours is worth compiling.
+fn with_settings(url: &str) -> String {
     if url.contains("options=") || !url.contains("://") {
         return url.to_owned();
     }
-    let milliseconds = STATEMENT_TIMEOUT.as_millis();
-    let options = ["statement_timeout", "idle_in_transaction_session_timeout"]
-        .map(|name| format!("-c%20{name}%3D{milliseconds}"))
-        .join("%20");
+    let (statement, idle) = (STATEMENT_TIMEOUT.as_millis(), IDLE_TIMEOUT.as_millis());
+    let options = [
+        ("statement_timeout", statement.to_string()),
+        ("idle_in_transaction_session_timeout", statement.to_string()),
+        ("idle_session_timeout", idle.to_string()),
+        ("jit", "off".to_owned()),
+    ]
+    .map(|(name, value)| format!("-c%20{name}%3D{value}"))
+    .join("%20");
     let separator = if url.contains('?') { '&' } else { '?' };
     format!("{url}{separator}options={options}")
 }
@@ -226,15 +235,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_session_begins_with_time_outs() {
-        let options =
-            "options=-c%20statement_timeout%3D4000%20-c%20idle_in_transaction_session_timeout%3D4000";
-        assert_eq!(with_timeouts("postgres://u:p@h:1/d"), format!("postgres://u:p@h:1/d?{options}"));
+    fn a_session_begins_with_settings() {
+        let options = "options=-c%20statement_timeout%3D4000%20-c%20idle_in_transaction_session_timeout%3D4000\
+                       %20-c%20idle_session_timeout%3D10000%20-c%20jit%3Doff";
+        assert_eq!(with_settings("postgres://u:p@h:1/d"), format!("postgres://u:p@h:1/d?{options}"));
         let secured = "postgres://u:p@h:1/d?sslmode=require";
-        assert_eq!(with_timeouts(secured), format!("{secured}&{options}"));
+        assert_eq!(with_settings(secured), format!("{secured}&{options}"));
         let own = "postgres://u:p@h:1/d?options=-c%20statement_timeout%3D100";
-        assert_eq!(with_timeouts(own), own);
+        assert_eq!(with_settings(own), own);
         let no_url = "host=h user=u";
-        assert_eq!(with_timeouts(no_url), no_url);
+        assert_eq!(with_settings(no_url), no_url);
     }
 }

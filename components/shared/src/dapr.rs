@@ -187,11 +187,10 @@ fn with_token(request: http::request::Builder, token: &str) -> http::request::Bu
     if token.is_empty() { request } else { request.header("dapr-api-token", token) }
 }
 
-/// The caller's, as it came: the sidecar's span becomes a child of the caller's.
+/// Adds the trace: the sidecar's span becomes a child of the caller's.
 fn with_trace(request: http::request::Builder, trace: &Trace) -> http::request::Builder {
-    let headers = [("traceparent", &trace.traceparent), ("tracestate", &trace.tracestate)];
-    let headers = headers.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    headers.fold(request, |request, (name, value)| request.header(name, value))
+    let request = request.header("traceparent", &trace.traceparent);
+    trace.tracestate.iter().fold(request, |request, tracestate| request.header("tracestate", tracestate))
 }
 
 /// Makes the host give up, too: without options it waits for 600 s.
@@ -285,7 +284,7 @@ mod tests {
     }
 
     fn no_trace() -> Trace {
-        Trace { correlation_id: "c".into(), traceparent: None, tracestate: None }
+        Trace::stored("c".into(), None, None, uuid::Uuid::nil(), 1)
     }
 
     #[test]

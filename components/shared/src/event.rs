@@ -41,7 +41,7 @@ impl Topic {
         Topic::ALL.into_iter().find(|topic| topic.name() == name)
     }
 
-    /// Its bit in `user_streams.blocked_topics`.
+    /// Its bit in a set of topics.
     pub fn bit(self) -> i32 {
         1 << self as i32
     }
@@ -64,7 +64,7 @@ pub struct Envelope {
 pub fn envelope(change: &Change, topic: Topic, source: &str) -> Result<Option<Envelope>, Error> {
     let Some(Content { event_type, schema, data }) = content(change, topic) else { return Ok(None) };
     let id = event_id(change, event_type);
-    let traceparent = change.trace.traceparent.as_deref();
+    let (traceparent, tracestate) = (change.trace.traceparent.as_str(), change.trace.event_tracestate());
     let event = Event {
         correlationid: &change.trace.correlation_id,
         data,
@@ -79,7 +79,7 @@ pub fn envelope(change: &Change, topic: Topic, source: &str) -> Result<Option<En
         time: change.changed_at,
         traceid: traceparent,
         traceparent,
-        tracestate: change.trace.tracestate.as_deref(),
+        tracestate: &tracestate,
         event_type,
     };
     let body =
@@ -103,12 +103,9 @@ struct Event<'a> {
     subject: Uuid,
     time: Timestamp,
     /// Dapr overwrites the traceparent of an event that has no traceid.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traceparent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tracestate: Option<&'a str>,
+    traceid: &'a str,
+    traceparent: &'a str,
+    tracestate: &'a str,
     #[serde(rename = "type")]
     event_type: &'static str,
 }
@@ -233,6 +230,7 @@ mod tests {
     use crate::trace::Trace;
 
     const SOURCE: &str = "/taskcast";
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn change(action: Action) -> Change {
         Change {
@@ -247,7 +245,7 @@ mod tests {
             completed_changed: false,
             due_date_changed: false,
             changed_at: Timestamp::from_micros(1_764_579_600_123_456).unwrap(),
-            trace: Trace { correlation_id: "c-1".into(), traceparent: None, tracestate: None },
+            trace: Trace { correlation_id: "c-1".into(), traceparent: TRACEPARENT.into(), tracestate: None },
         }
     }
 
@@ -272,6 +270,9 @@ mod tests {
                 "correlationid": "c-1",
                 "sequence": "00000000000000000007",
                 "partitionkey": "00000000-0000-0000-0000-000000000001",
+                "traceid": TRACEPARENT,
+                "traceparent": TRACEPARENT,
+                "tracestate": "taskcast=00f067aa0ba902b7",
                 "data": {
                     "task_id": "00000000-0000-0000-0000-000000000002",
                     "user_id": "00000000-0000-0000-0000-000000000001",
@@ -288,23 +289,20 @@ mod tests {
     fn by_sdk(change: &Change, topic: Topic) -> String {
         let ours = event(change, topic);
         let text = |name: &str| ours[name].as_str().unwrap().to_owned();
-        let mut builder = EventBuilderV10::new()
+        let Trace { correlation_id, traceparent, .. } = &change.trace;
+        let builder = EventBuilderV10::new()
             .id(text("id"))
             .source(text("source"))
             .ty(text("type"))
             .subject(change.task_id.to_string())
             .time(change.changed_at.to_utc())
             .data_with_schema("application/json", text("dataschema"), ours["data"].clone())
-            .extension("correlationid", change.trace.correlation_id.as_str())
+            .extension("correlationid", correlation_id.as_str())
             .extension("sequence", text("sequence"))
-            .extension("partitionkey", change.user_id.to_string());
-        if let Some(traceparent) = &change.trace.traceparent {
-            builder = builder.extension("traceparent", traceparent.as_str());
-            builder = builder.extension("traceid", traceparent.as_str());
-        }
-        if let Some(tracestate) = &change.trace.tracestate {
-            builder = builder.extension("tracestate", tracestate.as_str());
-        }
+            .extension("partitionkey", change.user_id.to_string())
+            .extension("traceparent", traceparent.as_str())
+            .extension("traceid", traceparent.as_str())
+            .extension("tracestate", change.trace.event_tracestate().into_owned());
         serde_json::to_value(builder.build().unwrap()).unwrap().to_string()
     }
 
@@ -315,12 +313,12 @@ mod tests {
             || (-62_167_219_200_000_000..253_402_300_800_000_000_i64).prop_map(Timestamp::from_micros);
         let flags = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
         let due_date = prop_oneof![Just(None), instants()];
-        let trace = prop::option::of(("[a-f0-9-]{55}", prop::option::of("[a-z]=[ -~]{0,20}")));
+        let trace = ("[a-f0-9-]{55}", prop::option::of("[a-z]=[ -~]{0,20}"));
         let ids = (any::<u128>(), any::<u128>(), 1..i64::MAX, instants());
         (actions, ".{0,40}", flags, due_date, trace, ids, "[A-Za-z0-9._-]{1,128}").prop_map(
             |(action, title, flags, due_date, trace, (user, task, sequence, changed_at), correlation_id)| {
                 let (completed, title_changed, completed_changed, due_date_changed) = flags;
-                let (traceparent, tracestate) = trace.unzip();
+                let (traceparent, tracestate) = trace;
                 Change {
                     user_id: Uuid::from_u128(user),
                     sequence,
@@ -333,7 +331,7 @@ mod tests {
                     completed_changed,
                     due_date_changed,
                     changed_at: changed_at.unwrap(),
-                    trace: Trace { correlation_id, traceparent, tracestate: tracestate.flatten() },
+                    trace: Trace { correlation_id, traceparent, tracestate },
                 }
             },
         )
@@ -404,11 +402,10 @@ mod tests {
     #[test]
     fn the_callers_trace_travels_with_the_event() {
         let mut change = change(Action::Created);
-        change.trace.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
         change.trace.tracestate = Some("a=1".into());
         let event = event(&change, Topic::TaskUpdates);
         assert_eq!(event["traceparent"], event["traceid"]);
-        assert_eq!(event["traceparent"].as_str(), change.trace.traceparent.as_deref());
+        assert_eq!(event["traceparent"], TRACEPARENT);
         assert_eq!(event["tracestate"], "a=1");
     }
 }

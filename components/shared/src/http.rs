@@ -15,10 +15,11 @@ use uuid::Uuid;
 
 use crate::auth::{self, Token};
 use crate::config;
+use crate::delivery::Delivery;
 use crate::error::Error;
 use crate::limit::within;
 use crate::log::{self, Level};
-use crate::outbox::{self, Delivery};
+use crate::outbox;
 use crate::trace::{CORRELATION_HEADER, Trace};
 use crate::turns::Turn;
 

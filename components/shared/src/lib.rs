@@ -13,6 +13,8 @@
 //! | [`limit`] | how long something may take |
 //! | [`auth`] | who is calling |
 //! | [`turns`] | who has to wait for whom within an instance |
+//! | [`counts`] | what deliveries have done, for the metrics |
+//! | [`delivery`] | the types that the outbox and the store exchange |
 //! | [`store`] | one function per SQL statement |
 //! | [`dapr`] | the sidecar |
 //! | [`outbox`] | claim, publish, settle |
@@ -22,7 +24,9 @@
 
 pub mod auth;
 pub mod config;
+pub mod counts;
 pub mod dapr;
+pub mod delivery;
 pub mod error;
 pub mod event;
 #[cfg(feature = "faults")]

@@ -5,24 +5,26 @@
 
 mod connection;
 mod list;
+mod stored;
 
 pub use list::{TaskList, list_tasks};
+pub use stored::read_pass;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use spin_sdk::pg::{
     Connection, DbValue, Decode, Error as PgError, ParameterValue, PgError as Failure, QueryError,
 };
 use uuid::Uuid;
 
 use crate::config;
+use crate::counts::Counts;
+use crate::delivery::{Claimed, Delivery, Done, GRACE, Outcome, Parked, Promise, Requeued, Settled, Wanted};
 use crate::error::Error;
 use crate::event::Topic;
 use crate::limit::within;
-use crate::outbox::{Claim, Claimed, Counts, Delivery, Done, Outcome, Requeued, Wanted};
-use crate::task::{Action, Change, NewTask, Task, TaskPatch, Timestamp, Title};
+use crate::task::{Action, NewTask, Task, TaskPatch, Timestamp, Title};
 use crate::trace::Trace;
 use crate::turns::{self, Line, Turn};
 
@@ -32,6 +34,10 @@ const FOREIGN_KEY_VIOLATION: &str = "23503";
 /// SQLSTATEs that say "not now": the server shuts down or starts, has no connection left, only reads, took too long, be it for a
 /// lock, or chose this statement to end a deadlock, such as one with a deletion of the user's whole account.
 const UNAVAILABLE: [&str; 8] = ["57P01", "57P02", "57P03", "53300", "25006", "57014", "55P03", "40P01"];
+
+/// SQLSTATEs, or their beginnings, with which the server ends the session: it shuts down, an administrator or a time-out for idle
+/// sessions ends it, or the connection fails.
+const ENDS_SESSION: [&str; 3] = ["57P", "25P0", "08"];
 
 /// How long a statement may take together with the way there and back, and with opening a connection. Longer than the server
 /// gives a statement: that one ends it where it runs; this is for a server that says nothing.
@@ -68,12 +74,12 @@ pub async fn create_task(
         vec![uuid(id), uuid(user), text(new.title.as_str()), optional(new.due_date.map(Timestamp::micros))];
     parameters.extend(trace_parameters(trace));
     parameters.push(optional(most.map(i64::from)));
-    let rows =
+    let mutated =
         mutate(user, include_str!("sql/create_task.sql"), parameters).await.map_err(|error| match error {
             Refused { ref code, .. } if code == FOREIGN_KEY_VIOLATION => Error::USER_NOT_FOUND,
             error => error.into(),
         })?;
-    let mut row = rows.into_iter().next().ok_or(Error::TaskLimitReached)?;
+    let mut row = mutated.row.ok_or(Error::TaskLimitReached)?;
     let created_at = row.instant()?;
     let task = Task {
         id,
@@ -83,7 +89,7 @@ pub async fn create_task(
         created_at,
         updated_at: created_at,
     };
-    Ok((task, row.delivery(user)?))
+    Ok((task, row.delivery(user, mutated.took)?))
 }
 
 /// Patches a task and records the change as `action`, also when no value changes.
@@ -106,8 +112,9 @@ pub async fn update_task(
         optional(patch.due_date.flatten().map(Timestamp::micros)),
     ];
     parameters.extend(trace_parameters(trace));
-    match mutate(user, include_str!("sql/update_task.sql"), parameters).await?.into_iter().next() {
-        Some(mut row) => Ok((row.task(task)?, row.delivery(user)?)),
+    let mutated = mutate(user, include_str!("sql/update_task.sql"), parameters).await?;
+    match mutated.row {
+        Some(mut row) => Ok((row.task(task)?, row.delivery(user, mutated.took)?)),
         None => Err(why_not_changed(user, task).await),
     }
 }
@@ -118,10 +125,10 @@ pub async fn update_task(
 pub async fn delete_task(user: Uuid, task: Uuid, trace: &Trace) -> Result<Delivery, Error> {
     let mut parameters = vec![uuid(task), uuid(user)];
     parameters.extend(trace_parameters(trace));
-    let rows = mutate(user, include_str!("sql/delete_task.sql"), parameters).await?;
-    let mut row = only_row(rows)?;
+    let mutated = mutate(user, include_str!("sql/delete_task.sql"), parameters).await?;
+    let mut row = mutated.row.ok_or_else(no_row)?;
     match row.next()? {
-        true => row.delivery(user),
+        true => row.delivery(user, mutated.took),
         false => Err(why_not_changed(user, task).await),
     }
 }
@@ -132,55 +139,81 @@ async fn why_not_changed(user: Uuid, task: Uuid) -> Error {
     find_task(user, task).await.err().unwrap_or(Error::TaskNotFound)
 }
 
-/// Settles what was published: records what was delivered, drops what has reached every topic, and ends the leases.
-pub async fn settle(done: &Done) -> Result<(), Error> {
-    if done.outcomes.is_empty() {
-        return Ok(());
-    }
-    let mut parameters = outcome_parameters(&done.outcomes);
-    parameters.push(counts(done.counts.clone()));
-    query(include_str!("sql/settle_changes.sql"), parameters).await?;
-    Ok(())
+/// Settles what was published: records what was delivered, drops what has reached every topic, and ends the leases. `waits`:
+/// until rows are free that another session has locked.
+pub async fn settle(done: &Done, waits: bool) -> Result<Settled, Error> {
+    let outcomes = json(&Outcomes::of(&done.outcomes))?;
+    let parameters = vec![outcomes, ParameterValue::Boolean(waits), counts(done.counts.clone())];
+    let rows = query(include_str!("sql/settle_changes.sql"), parameters).await?;
+    stored::read(&only_row(rows)?.next::<String>()?)
 }
 
 /// Settles what was published, and then leases users who have something to deliver, with their next changes.
-pub async fn next_pass(done: &Done, wanted: &Wanted, lease: Duration) -> Result<Claimed, Error> {
-    let outcomes = &done.outcomes;
-    let mut parameters = outcome_parameters(outcomes);
-    parameters.extend([
-        ParameterValue::ArrayInt32(outcomes.iter().map(|outcome| Some(outcome.own.into())).collect()),
-        ints(outcomes, |outcome| Some(outcome.last_sequence)),
-        texts(&wanted.users, Uuid::to_string),
-        int(wanted.others),
-        optional(wanted.waiting_at_most.map(milliseconds)),
-        int(wanted.changes),
-        milliseconds(lease),
-        int(wanted.drain_until),
-        optional(wanted.counts_for.map(milliseconds)),
-        counts(done.counts.clone()),
-    ]);
-    let rows = query(include_str!("sql/next_pass.sql"), parameters).await?;
-    only_row(rows)?.json::<StoredPass>()?.try_into()
+pub async fn next_pass(last: Option<&Done>, wanted: &Wanted, lease: Duration) -> Result<Claimed, Error> {
+    let pass = Pass {
+        outcomes: Outcomes::of(last.map_or(&[], |last| &last.outcomes)),
+        counts: last.and_then(|last| last.counts.clone()).map(totals),
+        users: &wanted.users,
+        limit: wanted.limit,
+        others: wanted.others,
+        waiting_at_most_ms: wanted.waiting_at_most.map(whole_milliseconds),
+        changes: wanted.changes,
+        lease_ms: whole_milliseconds(lease),
+        promise: wanted.promise,
+    };
+    let rows = query(include_str!("sql/next_pass.sql"), vec![json(&pass)?]).await?;
+    read_pass(&only_row(rows)?.next::<String>()?)
 }
 
-fn outcome_parameters(outcomes: &[Outcome]) -> Vec<ParameterValue> {
-    let parked: Vec<_> = outcomes
-        .iter()
-        .flat_map(|outcome| outcome.parked.iter().map(|parked| (outcome.user_id, parked)))
-        .collect();
-    vec![
-        texts(outcomes, |outcome| outcome.user_id.to_string()),
-        ints(outcomes, |outcome| Some(outcome.lease_token)),
-        ints(outcomes, |outcome| Some(outcome.delivered[0])),
-        ints(outcomes, |outcome| Some(outcome.delivered[1])),
-        ints(outcomes, |outcome| Some(outcome.delivered[2])),
-        ParameterValue::ArrayInt32(outcomes.iter().map(|outcome| Some(outcome.blocked_topics)).collect()),
-        ints(outcomes, |outcome| outcome.retry_after_ms),
-        texts(&parked, |(user, _)| user.to_string()),
-        ints(&parked, |(_, parked)| Some(parked.sequence)),
-        texts(&parked, |(_, parked)| parked.topic.name().to_owned()),
-        texts(&parked, |(_, parked)| parked.error.clone()),
-    ]
+/// The parameter of `next_pass`.
+#[derive(Serialize)]
+struct Pass<'a> {
+    #[serde(flatten)]
+    outcomes: Outcomes<'a>,
+    counts: Option<Vec<i64>>,
+    users: &'a [Uuid],
+    limit: usize,
+    others: bool,
+    waiting_at_most_ms: Option<i64>,
+    changes: i64,
+    lease_ms: i64,
+    #[serde(flatten)]
+    promise: Promise,
+}
+
+#[derive(Serialize)]
+struct Outcomes<'a> {
+    outcomes: &'a [Outcome],
+    parked: Vec<ParkedRow<'a>>,
+}
+
+#[derive(Serialize)]
+struct ParkedRow<'a> {
+    user_id: Uuid,
+    sequence: i64,
+    topic: &'static str,
+    error: &'a str,
+}
+
+impl<'a> Outcomes<'a> {
+    fn of(outcomes: &'a [Outcome]) -> Outcomes<'a> {
+        let row = |user_id, Parked { sequence, topic, error }: &'a Parked| ParkedRow {
+            user_id,
+            sequence: *sequence,
+            topic: topic.name(),
+            error,
+        };
+        let rows = outcomes
+            .iter()
+            .flat_map(|outcome| outcome.parked.iter().map(|parked| row(outcome.user_id, parked)));
+        Outcomes { outcomes, parked: rows.collect() }
+    }
+}
+
+/// Says that a relay begins: the database notices whether its clock was set back.
+pub async fn relay_called() -> Result<(), Error> {
+    query("select relay_called()", Vec::new()).await?;
+    Ok(())
 }
 
 /// Leases at most `limit` parked events that are to be tried again.
@@ -209,7 +242,8 @@ pub async fn settle_requeued(
 /// How the outbox is, and what deliveries have done since it was made.
 pub async fn read_metrics() -> Result<Metrics, Error> {
     let rows = query(include_str!("sql/read_metrics.sql"), Vec::new()).await?;
-    let StoredMetrics { pending, oldest_pending_seconds, parked, totals } = only_row(rows)?.json()?;
+    let text: String = only_row(rows)?.next()?;
+    let StoredMetrics { pending, oldest_pending_seconds, parked, totals } = stored::read(&text)?;
     let mut counts = Counts::default();
     for (count, total) in counts.positions().zip(totals) {
         *count = total;
@@ -284,10 +318,19 @@ async fn query(sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec
     answer.unwrap_or_else(|| Err(Unreachable(format!("no answer within {LONGEST_STATEMENT:?}"))))
 }
 
-/// The same for what changes tasks of the user's.
-async fn mutate(user: Uuid, sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
+/// What a mutation has returned.
+struct Mutated {
+    row: Option<Row>,
+    /// From before it was sent until its answer was there.
+    took: Duration,
+}
+
+/// [`query`], for a statement that changes tasks of the user.
+async fn mutate(user: Uuid, sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Mutated, Refusal> {
     let _turn = turn(Line::Mutations(user), "changes").await?;
-    query(sql, parameters).await
+    let started = Instant::now();
+    let rows = query(sql, parameters).await?;
+    Ok(Mutated { row: rows.into_iter().next(), took: started.elapsed() })
 }
 
 /// Waits for the user's turn with such requests in this instance.
@@ -301,8 +344,12 @@ async fn turn(line: Line, what: &str) -> Result<Turn, Refusal> {
 async fn answer(sql: &'static str, parameters: Vec<ParameterValue>) -> Result<Vec<Row>, Refusal> {
     let connection = connection::take().await?;
     let result = rows(&connection, sql, parameters).await;
-    // Only a server that answered has left the connection as it was.
-    if matches!(result, Ok(_) | Err(Refused { .. })) {
+    let is_usable = match &result {
+        Ok(_) => true,
+        Err(Refused { code, .. }) => !ENDS_SESSION.iter().any(|class| code.starts_with(class)),
+        Err(Unreachable(_) | Misread(_)) => false,
+    };
+    if is_usable {
         connection::keep(connection);
     }
     result
@@ -326,7 +373,11 @@ async fn rows(
 }
 
 fn only_row(rows: Vec<Row>) -> Result<Row, Error> {
-    rows.into_iter().next().ok_or_else(|| Error::Internal("a statement returned no row".into()))
+    rows.into_iter().next().ok_or_else(no_row)
+}
+
+fn no_row() -> Error {
+    Error::Internal("a statement returned no row".into())
 }
 
 /// The values of a row, taken from left to right.
@@ -343,7 +394,7 @@ impl Row {
     }
 
     fn optional_instant(&mut self) -> Result<Option<Timestamp>, Error> {
-        self.next::<Option<i64>>()?.map(instant).transpose()
+        self.next::<Option<i64>>()?.map(stored::instant).transpose()
     }
 
     /// A row that has everything but the id.
@@ -358,123 +409,42 @@ impl Row {
         })
     }
 
-    /// What left_to_drain() said.
-    fn delivery(&mut self, user: Uuid) -> Result<Delivery, Error> {
-        let left = self.next()?;
+    /// What left_to_drain() said of a mutation that took so long.
+    fn delivery(&mut self, user: Uuid, took: Duration) -> Result<Delivery, Error> {
+        let left = self.next::<bool>()? && took < GRACE;
         #[cfg(feature = "faults")]
         let left = left && !crate::faults::awaits_drain();
         Ok(if left { Delivery::Other } else { Delivery::Own(user) })
     }
 
-    /// A value that the statement made into a JSON text.
-    fn json<T: DeserializeOwned>(&mut self) -> Result<T, Error> {
-        let text: String = self.next()?;
-        serde_json::from_str(&text).map_err(|error| Error::Internal(format!("reading JSON: {error}")))
-    }
-
     fn requeued(&mut self) -> Result<Requeued, Error> {
-        let (id, topic) = (self.next()?, self.next::<String>()?);
-        let topic =
-            Topic::parse(&topic).ok_or_else(|| Error::Internal(format!("{topic:?} is not a topic")))?;
-        let user_id = self.next()?;
-        Ok(Requeued { id, topic, change: self.json::<StoredChange>()?.of(user_id)? })
+        let (id, topic, user_id) = (self.next()?, self.next::<String>()?, self.next()?);
+        let change = self.next::<String>()?;
+        let event =
+            Topic::parse(&topic).ok_or_else(|| format!("{topic:?} is not a topic")).and_then(|topic| {
+                let change = stored::read_change(&change, user_id).map_err(|error| error.to_string())?;
+                Ok((topic, change))
+            });
+        Ok(Requeued { id, event })
     }
-}
-
-/// What `next_pass` returns, in JSON.
-#[derive(Deserialize)]
-struct StoredPass {
-    drain_until: i64,
-    look_again: bool,
-    claims: Vec<StoredClaim>,
-}
-
-#[derive(Deserialize)]
-struct StoredClaim {
-    user_id: Uuid,
-    lease_token: i64,
-    last_sequence: i64,
-    delivered: [i64; 3],
-    attempts: i32,
-    waiting_topics: i32,
-    own: bool,
-    changes: Vec<StoredChange>,
-}
-
-impl TryFrom<StoredPass> for Claimed {
-    type Error = Error;
-
-    fn try_from(stored: StoredPass) -> Result<Claimed, Error> {
-        let StoredPass { drain_until, look_again, claims } = stored;
-        let claims = claims.into_iter().map(Claim::try_from).collect::<Result<_, _>>()?;
-        Ok(Claimed { drain_until, look_again, claims })
-    }
-}
-
-impl TryFrom<StoredClaim> for Claim {
-    type Error = Error;
-
-    fn try_from(stored: StoredClaim) -> Result<Claim, Error> {
-        let StoredClaim { user_id, lease_token, last_sequence, delivered, attempts, .. } = stored;
-        let StoredClaim { waiting_topics, own, changes, .. } = stored;
-        let changes = changes.into_iter().map(|change| change.of(user_id)).collect::<Result<_, _>>()?;
-        Ok(Claim { user_id, lease_token, last_sequence, delivered, attempts, waiting_topics, own, changes })
-    }
-}
-
-/// A change as the statements give it, in JSON; instants in microseconds.
-#[derive(Deserialize)]
-pub struct StoredChange {
-    sequence: i64,
-    task_id: Uuid,
-    action: String,
-    title: String,
-    completed: bool,
-    due_date: Option<i64>,
-    title_changed: bool,
-    completed_changed: bool,
-    due_date_changed: bool,
-    changed_at: i64,
-    correlation_id: String,
-    traceparent: Option<String>,
-    tracestate: Option<String>,
-}
-
-impl StoredChange {
-    /// The change, of that user.
-    ///
-    /// Errors: `Internal` when a value is none that the API writes.
-    pub fn of(self, user_id: Uuid) -> Result<Change, Error> {
-        let StoredChange { correlation_id, traceparent, tracestate, .. } = self;
-        Ok(Change {
-            user_id,
-            sequence: self.sequence,
-            task_id: self.task_id,
-            action: Action::parse(&self.action)
-                .ok_or_else(|| Error::Internal(format!("{:?} is not an action", self.action)))?,
-            title: self.title,
-            completed: self.completed,
-            due_date: self.due_date.map(instant).transpose()?,
-            title_changed: self.title_changed,
-            completed_changed: self.completed_changed,
-            due_date_changed: self.due_date_changed,
-            changed_at: instant(self.changed_at)?,
-            trace: Trace { correlation_id, traceparent, tracestate },
-        })
-    }
-}
-
-fn instant(micros: i64) -> Result<Timestamp, Error> {
-    Timestamp::from_micros(micros).ok_or_else(|| Error::Internal(format!("{micros} µs is not an instant")))
 }
 
 fn counts(counts: Option<Counts>) -> ParameterValue {
-    let totals = |mut counts: Counts| counts.positions().map(|count| Some(*count)).collect();
-    counts.map(totals).map_or(ParameterValue::DbNull, ParameterValue::ArrayInt64)
+    let array = |counts| ParameterValue::ArrayInt64(totals(counts).into_iter().map(Some).collect());
+    counts.map_or(ParameterValue::DbNull, array)
+}
+
+fn totals(mut counts: Counts) -> Vec<i64> {
+    counts.positions().map(|count| *count).collect()
+}
+
+fn json(value: &impl Serialize) -> Result<ParameterValue, Error> {
+    let text = serde_json::to_string(value);
+    text.map(ParameterValue::Str).map_err(|error| Error::Internal(format!("writing JSON: {error}")))
 }
 
 fn trace_parameters(trace: &Trace) -> [ParameterValue; 3] {
-    [text(&trace.correlation_id), optional(trace.traceparent.clone()), optional(trace.tracestate.clone())]
+    [text(&trace.correlation_id), text(&trace.traceparent), optional(trace.tracestate.clone())]
 }
 
 fn uuid(id: Uuid) -> ParameterValue {
@@ -490,7 +460,11 @@ fn int(value: i64) -> ParameterValue {
 }
 
 fn milliseconds(duration: Duration) -> ParameterValue {
-    int(duration.as_millis() as i64)
+    int(whole_milliseconds(duration))
+}
+
+fn whole_milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn ints<T>(rows: &[T], value: impl Fn(&T) -> Option<i64>) -> ParameterValue {

@@ -1,5 +1,7 @@
 //! Correlation ids and W3C trace context: what follows a call through the system.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use uuid::Uuid;
 
@@ -14,8 +16,8 @@ const MAX_TRACESTATE: usize = 512;
 pub struct Trace {
     /// 1 to 128 characters of `A-Z a-z 0-9 . _ -`.
     pub correlation_id: String,
-    /// The caller's `traceparent`, if it sent a valid one.
-    pub traceparent: Option<String>,
+    /// The caller's `traceparent`, if it sent a valid one; otherwise that of a trace which begins with the call.
+    pub traceparent: String,
     /// The caller's `tracestate`, only with a `traceparent`.
     pub tracestate: Option<String>,
 }
@@ -26,24 +28,59 @@ impl Trace {
         let traceparent = single(headers, "traceparent").filter(|value| is_traceparent(value));
         let correlation_id = single(headers, CORRELATION_HEADER)
             .filter(|value| is_correlation_id(value))
-            .or_else(|| traceparent.and_then(trace_id))
+            .or_else(|| traceparent.map(trace_id))
             .map_or_else(|| Uuid::new_v4().to_string(), str::to_owned);
         Trace {
-            correlation_id,
             tracestate: traceparent.and_then(|_| tracestate(headers)),
-            traceparent: traceparent.map(str::to_owned),
+            traceparent: traceparent
+                .map_or_else(|| begin(&correlation_id, Uuid::new_v4(), Uuid::new_v4()), str::to_owned),
+            correlation_id,
         }
     }
 
-    /// The id of the caller's trace, in 32 hex digits.
-    pub fn trace_id(&self) -> Option<&str> {
-        trace_id(self.traceparent.as_deref()?)
+    /// The trace of a change as it is stored. A change without a `traceparent`, which only an earlier version can have
+    /// written, begins a trace that is the same each time.
+    pub fn stored(
+        correlation_id: String,
+        traceparent: Option<String>,
+        tracestate: Option<String>,
+        user_id: Uuid,
+        sequence: i64,
+    ) -> Trace {
+        let traceparent = traceparent.unwrap_or_else(|| {
+            let [trace, span] =
+                ["trace", "span"].map(|part| Uuid::new_v5(&user_id, format!("{part}/{sequence}").as_bytes()));
+            begin(&correlation_id, trace, span)
+        });
+        Trace { correlation_id, traceparent, tracestate }
+    }
+
+    /// The id of the trace, in 32 hex digits.
+    pub fn trace_id(&self) -> &str {
+        trace_id(&self.traceparent)
+    }
+
+    /// The `tracestate` of an event: the caller's, else a member of our own with the parent id. Dapr adds an empty
+    /// attribute to an event without one, which no attribute may be (CloudEvents 1.0 §3.1).
+    pub fn event_tracestate(&self) -> Cow<'_, str> {
+        match &self.tracestate {
+            Some(tracestate) => tracestate.into(),
+            None => format!("taskcast={}", self.traceparent.get(36..52).unwrap_or_default()).into(),
+        }
     }
 }
 
+/// The `traceparent` of a new trace. Its id is the correlation id where that is a UUID, so that both lead to the same call.
+/// Whether to record the trace is left to others: Dapr's sidecar samples by its own rate what is not sampled yet.
+fn begin(correlation_id: &str, trace: Uuid, span: Uuid) -> String {
+    let trace = Uuid::parse_str(correlation_id).ok().filter(|id| !id.is_nil()).unwrap_or(trace);
+    let (span, _) = span.as_u64_pair();
+    format!("00-{}-{span:016x}-00", trace.simple())
+}
+
 /// Of a `traceparent` that is known to be one.
-fn trace_id(traceparent: &str) -> Option<&str> {
-    traceparent.get(3..35)
+fn trace_id(traceparent: &str) -> &str {
+    traceparent.get(3..35).unwrap_or_default()
 }
 
 /// The value of a header that is there exactly once.
@@ -103,7 +140,7 @@ mod tests {
     fn a_sent_correlation_id_wins() {
         let trace = trace(&[("x-correlation-id", "order-7_b.C"), ("traceparent", PARENT)]);
         assert_eq!(trace.correlation_id, "order-7_b.C");
-        assert_eq!(trace.traceparent.as_deref(), Some(PARENT));
+        assert_eq!(trace.traceparent, PARENT);
     }
 
     #[test]
@@ -136,7 +173,8 @@ mod tests {
             "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-a\tb",
         ] {
             let trace = trace(&[("traceparent", bad), ("tracestate", "a=1")]);
-            assert_eq!((trace.traceparent, trace.tracestate), (None, None), "{bad}");
+            assert!(is_traceparent(&trace.traceparent) && trace.traceparent != bad, "{bad}");
+            assert_eq!(trace.tracestate, None, "{bad}");
         }
     }
 
@@ -150,5 +188,28 @@ mod tests {
     fn a_tab_in_a_tracestate_becomes_a_space() {
         let trace = trace(&[("traceparent", PARENT), ("tracestate", "a=1,\tb=2")]);
         assert_eq!(trace.tracestate.as_deref(), Some("a=1, b=2"));
+    }
+
+    #[test]
+    fn a_call_without_a_trace_begins_one_with_the_id_of_the_correlation() {
+        let uuid = "0b5cbb9c-6f0e-4f4e-8f5e-3f8f6a9a2d11";
+        let sent = trace(&[("x-correlation-id", uuid)]);
+        assert_eq!(sent.trace_id(), uuid.replace('-', ""));
+        let again = trace(&[("x-correlation-id", uuid)]);
+        assert_eq!(again.trace_id(), sent.trace_id());
+        assert_ne!(again.traceparent, sent.traceparent, "a span of its own");
+        let created = trace(&[]);
+        assert_eq!(created.trace_id(), created.correlation_id.replace('-', ""));
+        for id in ["order-7", "00000000-0000-0000-0000-000000000000"] {
+            let other = trace(&[("x-correlation-id", id)]);
+            assert!(is_traceparent(&other.traceparent), "{id}: {}", other.traceparent);
+        }
+    }
+
+    #[test]
+    fn an_event_always_has_a_tracestate() {
+        let both = trace(&[("traceparent", PARENT), ("tracestate", "a=1")]);
+        assert_eq!(both.event_tracestate(), "a=1");
+        assert_eq!(trace(&[("traceparent", PARENT)]).event_tracestate(), "taskcast=00f067aa0ba902b7");
     }
 }

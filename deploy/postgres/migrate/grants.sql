@@ -4,16 +4,16 @@
 begin;
 
 revoke all on tasks, user_streams, task_changes, parked_events, delivery_counts, schema_migrations from taskcast_app, taskcast_monitor;
-revoke all on sequence drain_until from taskcast_app, taskcast_monitor;
+revoke all on sequence drain_until, relay_called_at from taskcast_app, taskcast_monitor;
 
 grant select, insert, update, delete on tasks to taskcast_app;
 -- A user's stream is never deleted, and a change never altered.
 grant select, insert, update on user_streams to taskcast_app;
 grant select, insert, delete on task_changes to taskcast_app;
 grant select, insert, update, delete on parked_events to taskcast_app;
-grant select, update on delivery_counts to taskcast_app;
--- Its value is read and set (setval), never counted up.
-grant select, update on sequence drain_until to taskcast_app;
+grant select, insert, update on delivery_counts to taskcast_app;
+-- Their values are read and set (setval), never counted up.
+grant select, update on sequence drain_until, relay_called_at to taskcast_app;
 
 -- What `cargo xtask outbox status` and `list` read, and the autoscaler. No titles.
 grant select on user_streams, delivery_counts to taskcast_monitor;

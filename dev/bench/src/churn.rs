@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use stack::{System, database, system};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -129,15 +129,14 @@ fn user(number: u64) -> Uuid {
 async fn work(url: String, users: Vec<Uuid>, changes: u64) -> Result<()> {
     let client = crate::connect(&url).await?;
     let (record, next_pass) = (client.prepare(RECORD).await?, client.prepare(NEXT_PASS).await?);
-    let names: Vec<String> = users.iter().map(Uuid::to_string).collect();
-    let mut claimed = Claimed::default();
+    let mut claimed = Vec::new();
     let mut recorded = 0;
     while recorded < changes {
         for _ in 0..CHANGES_PER_DELIVERY {
             client.query(&record, &[&users]).await?;
             recorded += users.len() as u64;
         }
-        claimed = deliver(&client, &next_pass, &claimed, &names).await?;
+        claimed = deliver(&client, &next_pass, &claimed, &users).await?;
         stack::interrupt::check()?;
     }
     deliver(&client, &next_pass, &claimed, &[]).await?;
@@ -148,60 +147,18 @@ async fn work(url: String, users: Vec<Uuid>, changes: u64) -> Result<()> {
 async fn deliver(
     client: &Client,
     next_pass: &Statement,
-    claimed: &Claimed,
-    names: &[String],
-) -> Result<Claimed> {
-    let Claimed { users, tokens, sequences } = claimed;
-    let (zeros, nulls): (Vec<i32>, Vec<Option<i64>>) = users.iter().map(|_| (0, None)).unzip();
-    let (no_texts, no_numbers): (&[&str], &[i64]) = (&[], &[]);
-    let (others, waiting, changes, lease) = (0_i64, None::<i64>, 32_i64, 14_000_i64);
-    let (drain_until, counts_for) = (0_i64, None::<i64>);
-    let done = Some([1_i64; 22].as_slice()).filter(|_| !users.is_empty());
-    let row = client
-        .query_one(
-            next_pass,
-            &[
-                users,
-                tokens,
-                sequences,
-                sequences,
-                sequences,
-                &zeros,
-                &nulls,
-                &no_texts,
-                &no_numbers,
-                &no_texts,
-                &no_texts,
-                &zeros,
-                &nulls,
-                &names,
-                &others,
-                &waiting,
-                &changes,
-                &lease,
-                &drain_until,
-                &counts_for,
-                &done,
-            ],
-        )
-        .await?;
+    outcomes: &[Value],
+    users: &[Uuid],
+) -> Result<Vec<Value>> {
+    let counts = Some([1; 22]).filter(|_| !outcomes.is_empty());
+    let pass = json!({
+        "outcomes": outcomes, "parked": [], "counts": counts, "users": users, "limit": users.len(), "others": false,
+        "waiting_at_most_ms": null, "changes": 32, "lease_ms": 14_000,
+        "promises": false, "promised_until": null, "running_below": null,
+    });
+    let row = client.query_one(next_pass, &[&pass.to_string()]).await?;
     let pass: Pass = serde_json::from_str(row.try_get(0)?)?;
-    let mut claimed = Claimed::default();
-    for claim in pass.claims {
-        let last = claim.changes.last().context("a user was claimed without a change")?;
-        claimed.users.push(claim.user_id);
-        claimed.tokens.push(claim.lease_token);
-        claimed.sequences.push(last.sequence);
-    }
-    Ok(claimed)
-}
-
-/// One entry per user in each list.
-#[derive(Default)]
-struct Claimed {
-    users: Vec<String>,
-    tokens: Vec<i64>,
-    sequences: Vec<i64>,
+    pass.claims.iter().map(Claim::outcome).collect()
 }
 
 /// What is read of the answer.
@@ -212,12 +169,30 @@ struct Pass {
 
 #[derive(Deserialize)]
 struct Claim {
-    user_id: String,
+    user_id: Uuid,
     lease_token: i64,
+    last_sequence: i64,
+    windows: Vec<Window>,
+}
+
+#[derive(Deserialize)]
+struct Window {
     changes: Vec<Change>,
 }
 
 #[derive(Deserialize)]
 struct Change {
     sequence: i64,
+}
+
+impl Claim {
+    fn outcome(&self) -> Result<Value> {
+        let last = self.windows.iter().flat_map(|window| &window.changes).next_back();
+        let sequence = last.context("a user was claimed without a change")?.sequence;
+        Ok(json!({
+            "user_id": self.user_id, "lease_token": self.lease_token, "last_sequence": self.last_sequence,
+            "goes_on": false, "delivered": [sequence, sequence, sequence], "retry_after_ms": [null, null, null],
+            "waiting_topics": 0,
+        }))
+    }
 }

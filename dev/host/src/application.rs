@@ -15,7 +15,7 @@ use crate::engine;
 use crate::instance::{InstanceData, Instances, Settings};
 use crate::manifest::{self, Component, Manifest, Route};
 use crate::outbound_http::HttpClient;
-use crate::postgres::Pools;
+use crate::postgres::{Permits, Pools};
 use crate::router::{Match, Router};
 use crate::runtime_config::RuntimeConfig;
 use crate::spin_variables::ComponentVariables;
@@ -43,6 +43,7 @@ impl Application {
         let host = Host {
             linker: engine::linker(&engine).map_err(|error| anyhow!("{error:#}"))?,
             client: HttpClient::new(runtime.connection_pooling),
+            permits: Permits::new(runtime.max_pg_connections),
             room: Arc::new(Semaphore::new(engine::MAX_INSTANCES as usize)),
             engine,
         };
@@ -84,6 +85,7 @@ struct Host {
     engine: Engine,
     linker: Linker<InstanceData>,
     client: HttpClient,
+    permits: Permits,
     room: Arc<Semaphore>,
 }
 
@@ -112,6 +114,7 @@ impl Host {
             pre,
             settings: Arc::new(settings),
             pools: Arc::new(Pools::default()),
+            permits: self.permits.clone(),
             client: self.client.clone(),
             room: self.room.clone(),
         };

@@ -19,7 +19,7 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 use crate::allowed_hosts::AllowedHosts;
 use crate::log::{self, GuestOutput};
 use crate::outbound_http::{HttpClient, OutboundHttp};
-use crate::postgres::{Pools, Postgres, PostgresView};
+use crate::postgres::{Permits, Pools, Postgres, PostgresView};
 use crate::spin_variables::ComponentVariables;
 
 /// Requests that an instance serves in its life.
@@ -86,6 +86,8 @@ pub(crate) struct Instances {
     /// The component's own pools.
     pub(crate) pools: Arc<Pools>,
     /// Shared by all components.
+    pub(crate) permits: Permits,
+    /// Shared by all components.
     pub(crate) client: HttpClient,
     /// Shared by all components: as many as the engine has room for.
     pub(crate) room: Arc<Semaphore>,
@@ -103,7 +105,11 @@ impl Instances {
             http: WasiHttpCtx::new(),
             hooks: OutboundHttp { client: self.client.clone(), allowed: settings.allowed.clone() },
             table: ResourceTable::new(),
-            postgres: Postgres { pools: self.pools.clone(), allowed: settings.allowed.clone() },
+            postgres: Postgres {
+                pools: self.pools.clone(),
+                permits: self.permits.clone(),
+                allowed: settings.allowed.clone(),
+            },
             settings: settings.clone(),
         }
     }

@@ -1,10 +1,12 @@
 //! `spin:postgres`: what Spin allows of PostgreSQL, with its habits.
 //!
-//! A connection that a guest holds is one of the pool's 64, until the guest drops it. Statements are prepared anew each
-//! time. Going back to the pool does not roll back: whoever leaves a transaction open leaves it to the next request.
+//! A connection that a guest holds is one of the pool's 64, and one of the runtime configuration's `max_connections`, until
+//! the guest drops it. Statements are prepared anew each time. Going back to the pool does not roll back: whoever leaves a transaction open leaves it to the next request.
 
 use std::sync::Arc;
 
+use deadpool_postgres::Object;
+use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{Accessor, FutureReader, HasData, Resource, ResourceTable, StreamReader};
 
 use crate::allowed_hosts::AllowedHosts;
@@ -20,12 +22,14 @@ mod query;
 mod tls;
 mod value;
 
-pub(crate) use pool::Pools;
+pub(crate) use pool::{Permits, Pools};
 
-/// A connection in a guest's hands.
-#[derive(Clone)]
+/// A connection that a guest holds. It goes back to the pool before its permit ends.
 #[expect(unreachable_pub, reason = "the generated code re-exports it")]
-pub struct Connection(Arc<deadpool_postgres::Object>);
+pub struct Connection {
+    client: Arc<Object>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
 
 /// A connection that is yet to be opened.
 #[derive(Clone)]
@@ -41,6 +45,8 @@ pub struct ConnectionBuilder {
 pub(crate) struct Postgres {
     /// This component's pools: components share none.
     pub(crate) pools: Arc<Pools>,
+    /// The bound on connections in use: components share it.
+    pub(crate) permits: Permits,
     /// This component's hosts.
     pub(crate) allowed: Arc<AllowedHosts>,
 }
@@ -65,9 +71,11 @@ type Answer<T> = wasmtime::Result<Result<T, Error>>;
 impl Postgres {
     async fn open(&self, address: &str, certificate: Option<&str>) -> Result<Connection, Error> {
         pool::check_address(address, &self.allowed).map_err(Error::ConnectionFailed)?;
+        // Before the pool is asked: a connection that is being opened counts.
+        let permit = self.permits.acquire().await;
         let client = self.pools.get(address, certificate).await;
         client
-            .map(|client| Connection(Arc::new(client)))
+            .map(|client| Connection { client: Arc::new(client), _permit: permit })
             .map_err(|e| Error::ConnectionFailed(format!("{e:#}")))
     }
 }
@@ -80,8 +88,8 @@ impl PostgresView<'_> {
         }
     }
 
-    fn connection(&self, connection: &Resource<Connection>) -> wasmtime::Result<Connection> {
-        Ok(self.table.get(connection)?.clone())
+    fn client(&self, connection: &Resource<Connection>) -> wasmtime::Result<Arc<Object>> {
+        Ok(self.table.get(connection)?.client.clone())
     }
 }
 
@@ -122,8 +130,8 @@ impl HostConnection for PostgresView<'_> {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Answer<RowSet> {
-        let connection = self.connection(&connection)?;
-        Ok(query::collect(&connection.0, &statement, &parameters).await)
+        let client = self.client(&connection)?;
+        Ok(query::collect(&client, &statement, &parameters).await)
     }
 
     async fn execute(
@@ -132,8 +140,8 @@ impl HostConnection for PostgresView<'_> {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Answer<u64> {
-        let connection = self.connection(&connection)?;
-        Ok(query::execute(&connection.0, &statement, &parameters).await)
+        let client = self.client(&connection)?;
+        Ok(query::execute(&client, &statement, &parameters).await)
     }
 
     async fn drop(&mut self, connection: Resource<Connection>) -> wasmtime::Result<()> {
@@ -163,8 +171,8 @@ impl<T: 'static> HostConnectionWithStore<T> for HasPostgres {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Answer<(Vec<Column>, StreamReader<Vec<DbValue>>, FutureReader<Result<(), Error>>)> {
-        let connection = accessor.with(|mut access| access.get().connection(&connection))?;
-        let rows = match query::stream(&connection.0, &statement, &parameters).await {
+        let client = accessor.with(|mut access| access.get().client(&connection))?;
+        let rows = match query::stream(&client, &statement, &parameters).await {
             Ok(rows) => rows,
             Err(error) => return Ok(Err(error)),
         };
@@ -181,8 +189,8 @@ impl<T: 'static> HostConnectionWithStore<T> for HasPostgres {
         statement: String,
         parameters: Vec<ParameterValue>,
     ) -> Answer<u64> {
-        let connection = accessor.with(|mut access| access.get().connection(&connection))?;
-        Ok(query::execute(&connection.0, &statement, &parameters).await)
+        let client = accessor.with(|mut access| access.get().client(&connection))?;
+        Ok(query::execute(&client, &statement, &parameters).await)
     }
 }
 

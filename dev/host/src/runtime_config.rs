@@ -11,18 +11,21 @@ use serde::Deserialize;
 pub(crate) struct RuntimeConfig {
     /// Whether connections of outbound HTTP are kept for the next request.
     pub(crate) connection_pooling: bool,
+    /// Upper bound for the connections to PostgreSQL that all components hold at the same time, if there is one.
+    pub(crate) max_pg_connections: Option<usize>,
 }
 
-/// Without a file, pooling is on.
+/// Without a file, pooling is on and nothing is bounded.
 impl Default for RuntimeConfig {
     fn default() -> Self {
-        Self { connection_pooling: true }
+        Self { connection_pooling: true, max_pg_connections: None }
     }
 }
 
 #[derive(Deserialize)]
 struct File {
     outbound_http: Option<OutboundHttp>,
+    outbound_pg: Option<OutboundPg>,
     #[serde(flatten)]
     unknown: BTreeMap<String, toml::Value>,
 }
@@ -33,6 +36,13 @@ struct File {
 struct OutboundHttp {
     #[serde(default)]
     connection_pooling: bool,
+}
+
+/// Spin has no setting for how long a guest waits for a connection: it waits forever.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OutboundPg {
+    max_connections: Option<usize>,
 }
 
 /// Reads the file at `path`.
@@ -46,9 +56,10 @@ fn parse(text: &str) -> Result<RuntimeConfig> {
     if let Some(section) = file.unknown.keys().next() {
         bail!("this host does not implement [{section}]: leave it out or run the application with spin");
     }
-    Ok(file.outbound_http.map_or_else(RuntimeConfig::default, |section| RuntimeConfig {
-        connection_pooling: section.connection_pooling,
-    }))
+    Ok(RuntimeConfig {
+        connection_pooling: file.outbound_http.is_none_or(|section| section.connection_pooling),
+        max_pg_connections: file.outbound_pg.and_then(|section| section.max_connections),
+    })
 }
 
 #[cfg(test)]
@@ -65,14 +76,27 @@ mod tests {
 
     #[test]
     fn a_setting_that_is_not_implemented_is_refused_by_name() {
-        let error = parse("[outbound_pg]\nmax_connections = 3").unwrap_err();
-        assert!(error.to_string().contains("[outbound_pg]"));
+        let error = parse("[outbound_networking]\nmax_total_connections = 3").unwrap_err();
+        assert!(error.to_string().contains("[outbound_networking]"));
         parse("[outbound_http]\nmax_connections = 3").unwrap_err();
+        parse("[outbound_pg]\nwait_timeout = 3").unwrap_err();
+    }
+
+    #[test]
+    fn connections_to_postgresql_are_bounded_where_the_file_says_so() {
+        let bound = |text| parse(text).unwrap().max_pg_connections;
+        assert_eq!(bound(""), None);
+        assert_eq!(bound("[outbound_pg]"), None);
+        assert_eq!(bound("[outbound_pg]\nmax_connections = 3"), Some(3));
+        assert_eq!(bound("[outbound_pg]\nmax_connections = 0"), Some(0));
+        for wrong in ["-1", "\"3\"", "1.5"] {
+            parse(&format!("[outbound_pg]\nmax_connections = {wrong}")).unwrap_err();
+        }
     }
 
     #[test]
     fn the_applications_own_file_is_accepted() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtime-config.toml");
-        assert_eq!(read(&root).unwrap(), RuntimeConfig { connection_pooling: true });
+        assert!(read(&root).unwrap().connection_pooling);
     }
 }

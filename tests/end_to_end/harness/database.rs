@@ -99,6 +99,11 @@ impl Database {
         self.client().await.batch_execute(sql).await.expect(sql);
     }
 
+    /// From now on, the roles of the app and its operators have no more connections than this.
+    pub(crate) async fn limit_connections(&self, limit: u32) {
+        self.execute(&format!("ALTER DATABASE {} CONNECTION LIMIT {limit}", self.name)).await;
+    }
+
     /// The sequence numbers of the user's changes that are in the outbox.
     pub(crate) async fn outbox_of(&self, user: Uuid) -> Vec<i64> {
         let sql = "SELECT sequence FROM task_changes WHERE user_id = $1::text::uuid ORDER BY sequence";

@@ -70,7 +70,7 @@ pub(crate) fn manifest() -> toml::Table {
     std::fs::read_to_string(root().join("spin.toml")).unwrap().parse().unwrap()
 }
 
-/// A new empty directory for one running part's files. Those of the last run stay to be read; older ones go.
+/// A new empty directory for one running part's files. Those of a host's last run stay to be read; older ones go.
 pub(crate) fn directory(purpose: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     static RUN: OnceLock<PathBuf> = OnceLock::new();
@@ -81,7 +81,11 @@ pub(crate) fn directory(purpose: &str) -> PathBuf {
 }
 
 fn new_run() -> PathBuf {
-    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end");
+    let host = match host() {
+        Host::Embedded(_) => "embedded",
+        Host::Spin(_) => "spin",
+    };
+    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("end_to_end").join(host);
     // Nothing is there before the first run; what cannot be removed is in nobody's way.
     let _ = std::fs::remove_dir_all(&runs);
     runs.join(std::process::id().to_string())

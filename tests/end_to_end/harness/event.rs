@@ -18,8 +18,8 @@ pub(crate) const TASK_UPDATES: &str = "task-updates";
 pub(crate) const REMINDERS: &str = "reminders";
 pub(crate) const TOPICS: [&str; 3] = [TASK_EVENTS, TASK_UPDATES, REMINDERS];
 
-/// docs/contract.md §2, the attributes that are not said to be there only sometimes.
-pub(crate) const ATTRIBUTES: [&str; 12] = [
+/// The attributes of docs/contract.md §2.
+pub(crate) const ATTRIBUTES: [&str; 15] = [
     "correlationid",
     "data",
     "datacontenttype",
@@ -31,11 +31,14 @@ pub(crate) const ATTRIBUTES: [&str; 12] = [
     "specversion",
     "subject",
     "time",
+    "traceid",
+    "traceparent",
+    "tracestate",
     "type",
 ];
 
-/// What Dapr adds on the way, and what a caller's trace adds.
-const ADDITIONS: [&str; 5] = ["pubsubname", "topic", "traceid", "traceparent", "tracestate"];
+/// What Dapr adds on the way.
+const ADDITIONS: [&str; 2] = ["pubsubname", "topic"];
 
 /// An event that holds everything docs/contract.md §2 says of every event.
 #[derive(Clone, Debug)]

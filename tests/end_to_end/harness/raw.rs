@@ -22,11 +22,15 @@ pub(crate) struct Received {
 }
 
 impl Received {
-    /// The statuses of the answers, in their order, such as `201 200`; `closed` when there were none.
+    /// The statuses of the answers, in their order, such as `201 200`; `closed` when there were none. An answer whose
+    /// body did not arrive to its end is `400-cut`.
     pub(crate) fn outcome(&self) -> String {
         let mut words: Vec<_> = self.answers.iter().map(|answer| answer.status.to_string()).collect();
         if !self.rest.is_empty() {
-            words.push("garbage".to_owned());
+            words.push(match head(&self.rest) {
+                Some((status, ..)) => format!("{status}-cut"),
+                None => format!("garbage {}", self.rest.escape_ascii()),
+            });
         }
         if words.is_empty() { "closed".to_owned() } else { words.join(" ") }
     }
@@ -95,14 +99,19 @@ async fn drip(writer: &mut (impl AsyncWriteExt + Unpin)) {
 
 /// The first answer, and what comes after it.
 fn answer(bytes: &[u8]) -> Option<(Answer, &[u8])> {
+    let (status, headers, rest) = head(bytes)?;
+    let length = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+    let (body, rest) = rest.split_at_checked(length.unwrap_or(0))?;
+    Some((Answer { status, headers, body: body.to_vec() }, rest))
+}
+
+/// Status and headers of the first answer, and what comes after them.
+fn head(bytes: &[u8]) -> Option<(u16, HeaderMap, &[u8])> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
-    let headers: HeaderMap = lines.map(header).collect::<Option<_>>()?;
-    let length = headers.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-    let (body, rest) = bytes[end + 4..].split_at_checked(length.unwrap_or(0))?;
-    Some((Answer { status, headers, body: body.to_vec() }, rest))
+    Some((status, lines.map(header).collect::<Option<_>>()?, &bytes[end + 4..]))
 }
 
 fn header(line: &str) -> Option<(HeaderName, HeaderValue)> {

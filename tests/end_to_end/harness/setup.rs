@@ -101,7 +101,9 @@ impl Setup {
     pub(crate) fn launch(mut self) -> App {
         let database = self.database.take().unwrap_or_else(|| Database::migrated().into());
         let proxy = self.proxied.then(|| Proxy::to(database.host_port()));
-        self.variables.extend(database_variables(&database, proxy.as_ref()));
+        for (name, value) in database_variables(&database, proxy.as_ref()) {
+            self.variables.entry(name).or_insert(value);
+        }
         if !self.variables.contains_key("dapr_url") {
             self.variables
                 .insert("dapr_url".to_owned(), format!("http://127.0.0.1:{}", free_port().unwrap()));

@@ -73,7 +73,12 @@ struct State {
 
 impl Stub {
     pub(crate) fn start(behaviour: Behaviour) -> Self {
-        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+        Self::start_at(0, behaviour)
+    }
+
+    /// On that port; 0: any.
+    pub(crate) fn start_at(port: u16, behaviour: Behaviour) -> Self {
+        let listener = StdListener::bind(("127.0.0.1", port)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {

@@ -1,11 +1,13 @@
 -- Leases parked events that an operator wants to be tried again; each with its change, as JSON.
--- $1 how many, $2 the lease in milliseconds: it also keeps an event from being tried again too soon
+-- $1 how many, $2 the lease in milliseconds: it also keeps an event from being tried again too soon. A lease that ends later was
+-- taken before the clock was set back
 update parked_events
 set lease_until = clock_timestamp() + $2::bigint * interval '1 millisecond'
 where id in (
     select id
     from parked_events
-    where requeued_at is not null and (lease_until is null or lease_until <= now())
+    where requeued_at is not null
+      and coalesce(lease_until not between now() and now() + $2::bigint * interval '1 millisecond', true)
     order by requeued_at
     limit $1
     for update skip locked

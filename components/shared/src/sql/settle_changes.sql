@@ -1,6 +1,8 @@
--- One entry per user in each array: $1 user, $2 lease token, $3 $4 $5 delivered up to on task-events, task-updates and
--- reminders, $6 blocked topics, $7 milliseconds until they may be tried again; null: as it was.
--- One entry per event that was refused for good: $8 user, $9 sequence, $10 topic, $11 why.
--- $12 what the pass has done (null: nothing)
-select count_deliveries($12), count(*)
-from settle_changes($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+-- $1 outcomes and parked events, as JSON: settle_changes() in migrations/0012_delivery.sql describes them.
+-- $2 whether to wait for rows that another session has locked, $3 what was done, for the metrics, or null
+select json_build_object(
+           'goes_on', coalesce(json_agg(user_id) filter (where goes_on), '[]'),
+           'unsettled', coalesce(json_agg(user_id) filter (where not is_settled), '[]'))::text,
+       count_deliveries($3)
+from (select $1::text::jsonb as done) as parameter
+cross join lateral settle_changes(done -> 'outcomes', done -> 'parked', $2)

@@ -1,5 +1,5 @@
 -- Deletes parked events that were delivered, and parks those again that were refused again.
--- $1 delivered; one entry per refused event: $2 id, $3 why. $4 what was done, as in next_pass.sql
+-- $1 delivered; one entry per refused event: $2 id, $3 why. $4 what was done, for the metrics
 with delivered as (
     delete from parked_events where id = any($1::bigint[])
 ), refused as (

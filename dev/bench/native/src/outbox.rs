@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use shared::delivery::{Claim, Outcome, Window};
 use shared::error::Error;
 use shared::event::{Envelope, Topic};
 use shared::log::{self, Level};
-use shared::outbox::{Claim, Outcome};
 use shared::task::Change;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -80,6 +80,7 @@ async fn pass(database: &Database, sidecar: &Sidecar) -> Result<bool, Error> {
 struct Progress<'a> {
     claim: &'a Claim,
     topic: Topic,
+    window: Option<&'a Window>,
     delivered: i64,
     failed: bool,
 }
@@ -115,22 +116,17 @@ async fn publish<'a>(
 
 impl<'a> Progress<'a> {
     fn new(claim: &'a Claim, topic: Topic) -> Progress<'a> {
-        let [events, updates, reminders] = claim.delivered;
-        let delivered = match topic {
-            Topic::TaskEvents => events,
-            Topic::TaskUpdates => updates,
-            Topic::Reminders => reminders,
-        };
-        Progress { claim, topic, delivered, failed: false }
+        let delivered = claim.delivered.get(topic as usize).copied().unwrap_or_default();
+        let waits = claim.waiting_topics & topic.bit() != 0;
+        let window = claim.windows.iter().find(|window| !waits && window.after == delivered);
+        Progress { claim, topic, window, delivered, failed: false }
     }
 
     /// The user's next event; passes over changes that mean nothing to the topic.
     fn next(&mut self) -> Option<(&'a Change, Envelope)> {
-        if self.failed || self.claim.waiting_topics & self.topic.bit() != 0 {
-            return None;
-        }
+        let window = self.window.filter(|_| !self.failed)?;
         let delivered = self.delivered;
-        for change in self.claim.changes.iter().filter(|change| change.sequence > delivered) {
+        for change in window.changes.iter().filter(|change| change.sequence > delivered) {
             match event::envelope(change, self.topic) {
                 Ok(Some(event)) => return Some((change, event)),
                 Ok(None) => self.delivered = change.sequence,
@@ -151,15 +147,18 @@ impl<'a> Progress<'a> {
 }
 
 fn outcome(claim: &Claim, topics: [Progress<'_>; 3]) -> Outcome {
-    let failed: i32 = topics.iter().filter(|topic| topic.failed).map(|topic| topic.topic.bit()).sum();
+    let retry = |topic: &Progress<'_>| {
+        let attempts = claim.attempts.get(topic.topic as usize).copied().unwrap_or_default();
+        topic.failed.then(|| backoff(attempts, Uuid::new_v4().as_u128()))
+    };
     Outcome {
         user_id: claim.user_id,
         lease_token: claim.lease_token,
-        own: claim.own,
+        goes_on: true,
         last_sequence: claim.last_sequence,
-        delivered: topics.map(|topic| topic.delivered),
-        blocked_topics: claim.waiting_topics | failed,
-        retry_after_ms: (failed != 0).then(|| backoff(claim.attempts, Uuid::new_v4().as_u128())),
+        delivered: topics.each_ref().map(|topic| topic.delivered),
+        retry_after_ms: topics.each_ref().map(retry),
+        waiting_topics: claim.waiting_topics,
         parked: Vec::new(),
     }
 }

@@ -174,7 +174,7 @@ mod tests {
             body: serde_json::value::to_raw_value(&serde_json::json!({"id": id})).unwrap(),
         };
         let envelopes = ["a", "b"].map(envelope);
-        let trace = Trace { correlation_id: "c".into(), traceparent: None, tracestate: None };
+        let trace = Trace::stored("c".into(), None, None, uuid::Uuid::nil(), 1);
         let message = |envelope| Message { partition_key: "u".into(), envelope, trace: &trace };
         let messages = envelopes.each_ref().map(message);
         let entry = |id| {

@@ -1,10 +1,12 @@
-//! Pools of connections: 64 for each address of a component, waited for without limit.
+//! Pools of connections, 64 for each address of a component, and the app's bound on connections in use. Both are waited
+//! for without a time limit.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Config, NoTls};
 
@@ -13,6 +15,29 @@ use crate::allowed_hosts::AllowedHosts;
 
 /// As in Spin, where it is no setting either.
 const CONNECTIONS: usize = 64;
+
+/// The bound `[outbound_pg] max_connections` on the connections that guests hold at the same time.
+///
+/// As in Spin 4.1, all components of the app share one bound, and the connections that wait in a pool for their next use
+/// don't count.
+#[derive(Clone, Default)]
+pub(crate) struct Permits(Option<Arc<Semaphore>>);
+
+impl Permits {
+    /// Allows `max` connections in use, or any number. With 0, every guest waits forever.
+    pub(crate) fn new(max: Option<usize>) -> Self {
+        Self(max.map(|max| Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)))))
+    }
+
+    /// Waits for a permit, first come, first served. The permit ends when it is dropped.
+    pub(super) async fn acquire(&self) -> Option<OwnedSemaphorePermit> {
+        match &self.0 {
+            // An error would mean that the semaphore was closed, and nothing closes it.
+            Some(semaphore) => semaphore.clone().acquire_owned().await.ok(),
+            None => None,
+        }
+    }
+}
 
 /// A component's pools, by address and certificate.
 #[derive(Default)]
@@ -87,6 +112,43 @@ mod tests {
     fn a_socket_file_and_nonsense_are_refused() {
         check("host=/var/run/postgresql").unwrap_err();
         check("postgres://[").unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_permit_is_waited_for_in_turn_until_a_guest_gives_one_back() {
+        let permits = Permits::new(Some(1));
+        let held = permits.acquire().await;
+        assert!(held.is_some());
+        let mut second = Box::pin(permits.acquire());
+        let mut third = Box::pin(permits.acquire());
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(futures::poll!(&mut third).is_pending());
+        drop(held);
+        assert!(futures::poll!(&mut third).is_pending(), "the second came first");
+        let held = second.await;
+        assert!(held.is_some());
+        drop(held);
+        assert!(third.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_guest_that_stops_waiting_leaves_its_turn_to_the_next() {
+        let permits = Permits::new(Some(1));
+        let held = permits.acquire().await;
+        let mut second = Box::pin(permits.acquire());
+        let mut third = Box::pin(permits.acquire());
+        assert!(futures::poll!(&mut second).is_pending());
+        assert!(futures::poll!(&mut third).is_pending());
+        drop(second);
+        drop(held);
+        assert!(third.await.is_some());
+    }
+
+    #[tokio::test]
+    async fn without_a_bound_no_guest_waits_and_with_none_left_every_guest_does() {
+        assert!(futures::poll!(Box::pin(Permits::new(None).acquire())).is_ready());
+        assert!(futures::poll!(Box::pin(Permits::new(Some(0)).acquire())).is_pending());
+        assert!(futures::poll!(Box::pin(Permits::new(Some(usize::MAX)).acquire())).is_ready());
     }
 
     #[tokio::test]

@@ -31,7 +31,7 @@ pub(super) fn run(options: &Options) -> Result<ExitCode> {
     let _lock = local::lock(&project, "test")?;
     let parts = Progress::show(|progress| parts::start(&project, progress, options.host))?;
     parts
-        .tests(&project)?
+        .tests(&project, parts.host())?
         .env("TASKCAST_TEST_API_CASES", options.cases.to_string())
         .env("TASKCAST_TEST_API_SEED", options.seed.to_string())
         .args(["--", "schemathesis::", "--nocapture"])

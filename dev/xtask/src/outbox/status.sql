@@ -27,10 +27,13 @@ order by place;
 select user_id as user,
        count(*) as "pending changes",
        date_trunc('second', clock_timestamp() - min(changed_at))::text as "oldest pending",
-       attempts as "failed attempts",
-       coalesce(date_trunc('second', greatest(retry_at - clock_timestamp(), interval '0'))::text, '-') as "next attempt in"
+       -- Of the topic that has failed most often, and of the one that is tried first.
+       (select coalesce(max(attempts), 0) from unnest(topic_attempts) as topic (attempts)) as "failed attempts",
+       coalesce((
+           select date_trunc('second', greatest(min(retry_at) - clock_timestamp(), interval '0'))::text
+           from unnest(topic_retry_at) as topic (retry_at)), '-') as "next attempt in"
 from task_changes
 join user_streams using (user_id)
-group by user_id, attempts, retry_at
+group by user_id, topic_attempts, topic_retry_at
 order by min(changed_at)
 limit 20;

@@ -57,7 +57,8 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
-fn build(project: &Project, progress: &Arc<Progress>) -> Result<Host> {
+/// Builds the host of this repository.
+pub(crate) fn build(project: &Project, progress: &Arc<Progress>) -> Result<Host> {
     const STEP: &str = "embedded host built";
     let launch =
         Launch::new("cargo build", "cargo").args(["build", "--profile", "host", "--package", "host"]);

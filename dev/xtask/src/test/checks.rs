@@ -26,9 +26,12 @@ pub(super) fn run(project: &Project, tally: &mut Tally) -> Result<()> {
     }
     println!("── audit");
     let asked = audit::Options::default();
-    tally.part(Progress::show(|progress| audit::check(project, progress, &asked)))?;
+    let result = tally.timed("audit", || Progress::show(|progress| audit::check(project, progress, &asked)));
+    tally.part(result)?;
     println!("── manifests");
-    tally.part(Progress::show(|progress| manifests::check(project, progress, manifests::DIRECTORY)))
+    let checked = || Progress::show(|progress| manifests::check(project, progress, manifests::DIRECTORY));
+    let result = tally.timed("manifests", checked);
+    tally.part(result)
 }
 
 fn vet(project: &Project, module: &str, tally: &mut Tally) -> Result<()> {

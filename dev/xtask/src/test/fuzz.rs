@@ -18,12 +18,16 @@ fn runs(target: &str) -> u64 {
 
 pub(super) fn run(project: &Project, tally: &mut Tally) -> Result<()> {
     println!("── fuzz targets");
-    let fuzzer = match Progress::show(|progress| Fuzzer::prepare(project, progress)) {
+    let prepared =
+        tally.timed("fuzz targets built", || Progress::show(|progress| Fuzzer::prepare(project, progress)));
+    let fuzzer = match prepared {
         Ok(fuzzer) => fuzzer,
         Err(error) => return tally.fail(&error),
     };
     for target in fuzzer.targets()? {
-        tally.part(fuzzer.try_shortly(&target, runs(&target)))?;
+        let name = format!("fuzz target {target}");
+        let result = tally.timed(&name, || fuzzer.try_shortly(&target, runs(&target)));
+        tally.part(result)?;
     }
     Ok(())
 }

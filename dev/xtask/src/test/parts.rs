@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use stack::{Kafka, KafkaOptions, Launch, Postgres, PostgresOptions, free_port};
+use stack::{Host, Kafka, KafkaOptions, Launch, Postgres, PostgresOptions, free_port};
 
 use super::cargo;
 use crate::progress::Progress;
@@ -46,21 +46,26 @@ impl Parts {
         self.programs
     }
 
-    /// The end-to-end tests, which find the parts by their environment.
-    pub(crate) fn tests(&self, project: &Project) -> Result<Launch> {
-        let tests =
-            cargo(project, ["test", "--package", "tests"]).env("RUST_TEST_THREADS", threads().to_string());
+    /// The host that was chosen.
+    pub(crate) fn host(&self) -> &Host {
+        &self.programs.host
+    }
+
+    /// The end-to-end tests on this host. They find the parts by their environment.
+    pub(crate) fn tests(&self, project: &Project, host: &Host) -> Result<Launch> {
+        let tests = cargo(project, ["test", "--package", "tests"])
+            .env("RUST_TEST_THREADS", threads().to_string())
+            .env("TASKCAST_TEST_HOST", host.to_string());
         Ok(self.environment()?.into_iter().fold(tests, |tests, (name, value)| tests.env(name, value)))
     }
 
-    fn environment(&self) -> Result<[(&'static str, String); 9]> {
+    fn environment(&self) -> Result<[(&'static str, String); 8]> {
         let this = std::env::current_exe().context("find the program of cargo xtask")?;
         Ok([
             ("TASKCAST_TEST_DATABASE", self.postgres.admin_url()),
             ("TASKCAST_TEST_KAFKA", self.kafka.bootstrap()),
             ("TASKCAST_TEST_KAFKA_LIBRARIES", self.programs.libraries.display().to_string()),
             ("TASKCAST_TEST_DAPRD", self.programs.daprd.display().to_string()),
-            ("TASKCAST_TEST_HOST", self.programs.host.to_string()),
             ("TASKCAST_TEST_CHROMIUM", self.chromium.display().to_string()),
             ("TASKCAST_TEST_OBSERVABILITY", self.observability.display().to_string()),
             ("TASKCAST_TEST_PYTHON", self.python.display().to_string()),
