@@ -6,13 +6,14 @@ use fuzz::input;
 use http::HeaderMap;
 use libfuzzer_sys::fuzz_target;
 use shared::auth::{Token, is_internal, token};
+use shared::error::Error;
 
 const APP_TOKEN: &str = "the app's own";
 
 fuzz_target!(|bytes: &[u8]| {
     let headers = input::headers(bytes);
     let (bearers, cookies) = (bearers(&headers), cookies(&headers));
-    let found = token(&headers).map_err(|error| error.to_string());
+    let found = token(&headers).map_err(|error| said(&error));
     match (bearers.as_slice(), cookies.as_slice()) {
         ([one], _) => assert_eq!(found, Ok(Token::Bearer(one))),
         ([], [one]) => assert_eq!(found, Ok(Token::Cookie(one))),
@@ -24,6 +25,12 @@ fuzz_target!(|bytes: &[u8]| {
     }
     check_internal(&headers);
 });
+
+/// What the client is told.
+fn said(error: &Error) -> String {
+    let body = serde_json::to_value(error.body()).expect("a body is JSON");
+    body["error"]["message"].as_str().expect("a text").to_owned()
+}
 
 /// Everything behind `Bearer` and a space, in whatever case, whatever the bytes are.
 fn bearers(headers: &HeaderMap) -> Vec<&[u8]> {

@@ -1,12 +1,24 @@
 //! What the contract (docs/contract.md) and the standards say of a value.
 
-/// The title that a text makes: without white space at its ends, 1 to 500 characters, none of them U+0000.
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+/// A character that is neither white space nor default-ignorable by Unicode's properties, and
+/// neither a control character nor the blank of braille.
+static VISIBLE: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"[^\p{White_Space}\p{Default_Ignorable_Code_Point}\p{Cc}\u{2800}]").expect("a class")
+});
+
+/// The title that a text makes: without white space at its ends, 1 to 500 characters, none of them
+/// U+0000, and one that can be seen.
 pub fn title(text: &str) -> Option<String> {
     let characters: Vec<char> = text.chars().collect();
     let first = characters.iter().position(|character| !character.is_whitespace())?;
     let last = characters.iter().rposition(|character| !character.is_whitespace())?;
     let kept = &characters[first..=last];
-    (kept.len() <= 500 && !kept.contains(&'\0')).then(|| kept.iter().collect())
+    let kept: String = (kept.len() <= 500 && !kept.contains(&'\0')).then(|| kept.iter().collect())?;
+    VISIBLE.is_match(&kept).then_some(kept)
 }
 
 /// Whether it has the form of RFC 3339 §5.6, with `T` and `Z` in either case or a space for the `T`.

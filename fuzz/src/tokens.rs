@@ -119,8 +119,7 @@ impl Sent {
     pub fn genuine(&self) -> Option<Value> {
         let parts: Vec<&str> = self.token.split('.').collect();
         let [header, claims, signature] = parts.as_slice() else { return None };
-        // Of a claim that nobody asks for, the app does not care whether it is UTF-8.
-        let text = |part: &str| Some(String::from_utf8_lossy(&BASE64.decode(part).ok()?).into_owned());
+        let text = |part: &str| String::from_utf8(BASE64.decode(part).ok()?).ok();
         let json = |part: &str| serde_json::from_str::<Value>(&text(part)?).ok();
         let header_json = json(header)?;
         let message = format!("{header}.{claims}");
@@ -132,20 +131,21 @@ impl Sent {
                 [SECRET, PREVIOUS].iter().any(|secret| BASE64.encode(hs256(secret, &message)) == *signature)
             }
             "ES256" => names("ec") && signed_by("ec"),
-            "EdDSA" => names("ed") && signed_by("ed"),
+            "EdDSA" | "Ed25519" => names("ed") && signed_by("ed"),
             _ => false,
         };
-        let understood = header_json["crit"].is_null() && self.token.len() <= 8 * 1024;
+        let understood = header_json.get("crit").is_none() && self.token.len() <= 8 * 1024;
         if signed && understood { json(claims) } else { None }
     }
 
     /// Whether it is beyond doubt one that has to be accepted: nothing in it but what has to be.
     pub fn is_plain(&self, now: f64) -> bool {
-        const HEADERS: [(&str, &str); 4] = [
+        const HEADERS: [(&str, &str); 5] = [
             ("secret", r#"{"alg":"HS256","typ":"JWT"}"#),
             ("previous", r#"{"alg":"HS256","typ":"JWT"}"#),
             ("ec", r#"{"alg":"ES256","typ":"JWT"}"#),
             ("ed", r#"{"alg":"EdDSA","typ":"JWT"}"#),
+            ("ed", r#"{"alg":"Ed25519","typ":"JWT"}"#),
         ];
         let Some((key, message)) = &self.signed else { return false };
         let Some((header, claims)) = message.split_once('.') else { return false };

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::harness::answer::{AUTHENTICATION, Answer};
 use crate::harness::route::unknown_id;
 use crate::harness::user::SECRET;
-use crate::harness::{Route, User, shared};
+use crate::harness::{Route, Setup, User, shared};
 
 const TASKS: &str = "/api/v1/tasks";
 const REFUSED: &str = "Invalid or expired token";
@@ -170,4 +170,106 @@ async fn a_subject_that_is_no_uuid_is_refused() {
         let token = signed(&claims(subject), Algorithm::HS256, SECRET);
         with_bearer(&user, &token).await.plain_error(401, AUTHENTICATION, BAD_PAYLOAD);
     }
+}
+
+/// A token of this user with other claims, too.
+fn token_with(user: &User, more: &Value) -> String {
+    let mut claims = claims(user.id.to_string());
+    claims.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    signed(&claims, Algorithm::HS256, SECRET)
+}
+
+#[tokio::test]
+async fn a_token_is_refused_from_the_second_in_which_it_expires() {
+    let app = shared();
+    let user = app.user();
+    let token = token_with(&user, &json!({"exp": from_now(0)}));
+    with_bearer(&user, &token).await.plain_error(401, AUTHENTICATION, REFUSED);
+}
+
+#[tokio::test]
+async fn the_issuers_clock_may_be_five_minutes_ahead() {
+    let app = shared();
+    let user = app.user();
+    for claim in ["nbf", "iat"] {
+        for seconds in [2, 60, 290] {
+            with_bearer(&user, &token_with(&user, &json!({claim: from_now(seconds)}))).await.ok(200);
+        }
+        let token = token_with(&user, &json!({claim: from_now(400)}));
+        with_bearer(&user, &token).await.plain_error(401, AUTHENTICATION, REFUSED);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_that_is_null_is_of_the_wrong_type() {
+    let app = shared();
+    let user = app.user();
+    for claim in ["exp", "nbf", "iat", "iss"] {
+        let token = token_with(&user, &json!({claim: null}));
+        with_bearer(&user, &token).await.plain_error(401, AUTHENTICATION, REFUSED);
+    }
+}
+
+/// RFC 6750 §3.
+#[tokio::test]
+async fn a_401_says_whether_there_was_a_token() {
+    let app = shared();
+    let user = app.user();
+    let challenge = async |request| {
+        let answer = Answer::to(request).await;
+        assert_eq!(answer.status, 401);
+        answer.header("www-authenticate").unwrap().to_owned()
+    };
+    let get = || user.anonymous(Method::GET, TASKS);
+    assert_eq!(challenge(get()).await, "Bearer");
+    assert_eq!(challenge(get().header("cookie", "theme=dark")).await, "Bearer");
+    let no_user = signed(&claims("42"), Algorithm::HS256, SECRET);
+    for request in [
+        get().bearer_auth("x"),
+        get().bearer_auth(no_user),
+        get().header("cookie", "auth_token=x"),
+        get().header("authorization", "Bearer one").header("authorization", "Bearer two"),
+    ] {
+        assert_eq!(challenge(request).await, r#"Bearer error="invalid_token""#);
+    }
+    let metrics = || user.anonymous(Method::GET, "/internal/metrics");
+    assert_eq!(challenge(metrics()).await, "Bearer");
+    assert_eq!(challenge(metrics().bearer_auth("x")).await, r#"Bearer error="invalid_token""#);
+}
+
+#[tokio::test]
+async fn the_log_says_at_debug_why_a_caller_is_unknown() {
+    let app = Setup::new().variable("log_level", "debug").variable("jwt_issuer", "us").start();
+    let user = app.user();
+    let good = token_with(&user, &json!({"iss": "us"}));
+    let forged = signed(&claims(user.id.to_string()), Algorithm::HS256, "a secret of nobody's, of 32 bytes!");
+    let tokens = [
+        ("no token", None, "the request has no token"),
+        ("no JWT", Some("x".to_owned()), "the token is not a JWT: it has not three parts"),
+        ("forged", Some(forged), "the token's signature fits no key"),
+        ("of others", Some(user.token.clone()), "the token's iss is not jwt_issuer"),
+        ("old", Some(token_with(&user, &json!({"iss": "us", "exp": 1}))), "the token has expired"),
+        (
+            "no user",
+            Some(token_with(&user, &json!({"iss": "us", "sub": "42"}))),
+            "the token's sub is not a UUID",
+        ),
+        ("cut", Some(good[..good.len() - 3].to_owned()), "the token's signature fits no key"),
+    ];
+    with_bearer(&user, &good).await.ok(200);
+    for (what, token, reason) in tokens {
+        let id = what.replace(' ', "-");
+        let request =
+            user.anonymous(Method::GET, &Route::Read.path(&unknown_id())).header("x-correlation-id", &id);
+        let answer =
+            Answer::to(token.iter().fold(request, |request, token| request.bearer_auth(token))).await;
+        assert_eq!(answer.status, 401, "{what}");
+        let mut lines = app.log().saying("caller unknown");
+        lines.retain(|line| line["correlation_id"] == id);
+        assert_eq!(lines.len(), 1, "{what}: {lines:?}");
+        assert_eq!((&lines[0]["level"], &lines[0]["error"]), (&json!("debug"), &json!(reason)), "{what}");
+        assert_eq!(lines[0]["route"], "/api/v1/tasks/{id}");
+        assert!(!token.is_some_and(|token| app.log().text().contains(&token)) || what == "no JWT", "{what}");
+    }
+    assert_eq!(app.log().saying("caller unknown").len(), 7, "and none of the good token");
 }

@@ -59,14 +59,47 @@ async fn preflight_grants_the_headers_that_clients_need() {
     }
 }
 
+/// A browser would send no request at all.
+#[tokio::test]
+async fn preflight_grants_the_headers_that_libraries_and_gateways_add() {
+    let app = shared();
+    let answer = Answer::to(preflight(&app.user(), "/api/v1/tasks", &Method::POST, ALLOWED_ORIGIN)).await;
+    for header in ["baggage", "sentry-trace", "x-request-id", "idempotency-key", "if-match"] {
+        assert!(lists(&answer, "access-control-allow-headers", header), "{header}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn neither_any_origin_nor_null_can_be_allowed() {
+    let app = Setup::new().variable("cors_origins", format!("*, null, {ALLOWED_ORIGIN}")).start();
+    let user = app.user();
+    for origin in ["null", "*", FOREIGN] {
+        let answer = Answer::to(preflight(&user, "/api/v1/tasks", &Method::POST, origin)).await;
+        assert_grants_nothing(&answer, origin);
+        let request = user.by_cookie(Method::POST, "/api/v1/tasks").header("origin", origin);
+        Answer::to(request.json(&serde_json::json!({"title": "By a cookie"}))).await.access_denied();
+    }
+    let answer = Answer::to(preflight(&user, "/api/v1/tasks", &Method::POST, ALLOWED_ORIGIN)).await;
+    assert_eq!(answer.header("access-control-allow-origin"), Some(ALLOWED_ORIGIN));
+}
+
+#[tokio::test]
+async fn a_page_may_read_where_its_new_task_is() {
+    let app = shared();
+    let request = app.user().request(Method::POST, "/api/v1/tasks").header("origin", ALLOWED_ORIGIN);
+    let answer = Answer::to(request.json(&serde_json::json!({"title": "From a page"}))).await;
+    answer.task(201);
+    assert!(lists(&answer, "access-control-expose-headers", "location"), "{answer:?}");
+}
+
 /// What is asked for is never what is granted, but for an origin that is on the list.
 #[tokio::test]
 async fn preflight_grants_exactly_the_routes_methods_and_the_headers_of_the_contract() {
     let app = shared();
     let user = app.user();
     let methods = [
-        (Route::List, "GET, POST, OPTIONS"),
-        (Route::Read, "GET, PATCH, DELETE, OPTIONS"),
+        (Route::List, "GET, HEAD, POST, OPTIONS"),
+        (Route::Read, "GET, HEAD, PATCH, DELETE, OPTIONS"),
         (Route::Complete, "POST, OPTIONS"),
         (Route::Uncomplete, "POST, OPTIONS"),
     ];
@@ -77,7 +110,8 @@ async fn preflight_grants_exactly_the_routes_methods_and_the_headers_of_the_cont
         let answer = Answer::to(request.header("access-control-request-headers", "x-evil, cookie")).await;
         assert_eq!(answer.header("access-control-allow-origin"), Some(ALLOWED_ORIGIN));
         assert_eq!(answer.header("access-control-allow-methods"), Some(methods), "{route:?}");
-        let headers = "authorization, content-type, x-correlation-id, traceparent, tracestate";
+        let headers = "authorization, content-type, x-correlation-id, traceparent, tracestate, baggage, \
+                       sentry-trace, x-request-id, idempotency-key, if-match";
         assert_eq!(answer.header("access-control-allow-headers"), Some(headers), "{route:?}");
         assert_eq!(answer.header("access-control-max-age"), Some("600"));
     }

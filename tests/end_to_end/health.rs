@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::harness::answer::Answer;
+use crate::harness::origins::ALLOWED_ORIGIN;
 use crate::harness::stub::{Behaviour, Stub};
 use crate::harness::user::SECRET;
 use crate::harness::{App, Setup, shared, wait};
@@ -35,6 +36,44 @@ async fn with_a_sidecar_that_hangs_health_still_answers() {
     let stub = Stub::start(Behaviour::Hang);
     let app = Setup::new().dapr_url(stub.url()).start();
     assert_eq!(health(&app).await.ok(200), json!({"status": "healthy", "events": "delayed"}));
+}
+
+#[tokio::test]
+async fn variables_that_are_broken_are_named_by_health_and_in_the_log() {
+    let broken = [
+        ("jwt_secret", "too short"),
+        ("jwt_secret_previous", "too short, too"),
+        ("jwks", "https://issuer.example/keys"),
+        ("cors_origins", "app.example.com"),
+        ("max_tasks_per_user", "many"),
+        ("publish_timeout_ms", "2s"),
+        ("pubsub_name", "pubsub/kafka"),
+        ("event_source", "task cast"),
+    ];
+    let app = broken.iter().fold(Setup::new(), |setup, (name, value)| setup.variable(name, *value)).start();
+    let names = broken.map(|(name, _)| name);
+    let answer = health(&app).await;
+    let expected = json!({"status": "unavailable", "configuration": names, "events": "delayed"});
+    assert_eq!(answer.ok(503), expected);
+    let line = app.log().saying("unhealthy").pop().expect("a line in the log");
+    let error = line["error"].as_str().unwrap();
+    for name in names {
+        assert!(error.contains(&format!("the variable {name} ")), "{name} is not in {error}");
+    }
+    for (_, value) in &broken[..2] {
+        assert!(!error.contains(value) && !answer.text().contains(value), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn each_origin_that_no_browser_sends_makes_the_list_of_origins_a_broken_one() {
+    for origin in ["*", "null", "https://app.example.com:443", "https://app.example.com/board"] {
+        let list = format!("{ALLOWED_ORIGIN}, {origin}");
+        let app = Setup::new().variable("cors_origins", list).start();
+        assert_eq!(health(&app).await.ok(503)["configuration"], json!(["cors_origins"]), "{origin}");
+        let line = app.log().saying("unhealthy").pop().expect("a line in the log");
+        assert!(line["error"].as_str().unwrap().contains(&format!("has {origin:?}, which ")), "{line}");
+    }
 }
 
 #[tokio::test]

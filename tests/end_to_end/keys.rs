@@ -67,6 +67,8 @@ async fn tokens_of_a_key_set_are_good_and_nothing_that_looks_like_them() {
         for algorithm in ["RS256", "ES256", "EdDSA", "no kid"] {
             assert!(made.good.contains_key(algorithm), "{maker:?}: {algorithm}");
         }
+        // The same key by its name of RFC 9864, which PyJWT does not know.
+        assert!(made.good.contains_key("Ed25519") || matches!(maker, Maker::PyJwt));
         for (what, token) in &made.good {
             let answer = list_with(&app, token).await;
             assert_eq!(answer.status, 200, "{maker:?}: {what}: {}", answer.text());
@@ -129,6 +131,84 @@ async fn a_secret_can_follow_another() {
     }
     let app = Setup::new().variable("jwt_secret", NEW).start();
     assert_refused(&list_with(&app, &mint(SECRET)).await, "the old secret after its time");
+}
+
+#[tokio::test]
+async fn a_secret_an_issuer_and_an_audience_may_end_in_a_line_break() {
+    let made = Maker::Jose.make(&User::new(""));
+    let with_line_break = |value: &str| format!("{value}\n");
+    let app = Setup::new()
+        .variable("jwt_secret", with_line_break(SECRET))
+        .variable("jwks", with_line_break(&made.jwks.to_string()))
+        .variable("jwt_issuer", with_line_break(ISSUER))
+        .variable("jwt_audience", format!("{AUDIENCE}\r\n"))
+        .start();
+    for (what, token) in &made.good {
+        assert_eq!(list_with(&app, token).await.status, 200, "{what}");
+    }
+    let app = Setup::new().variable("jwt_secret", with_line_break(SECRET)).start();
+    app.user().create("By the secret without the line break").await;
+}
+
+#[tokio::test]
+async fn a_bad_key_beside_good_ones_is_ignored_and_named_in_the_log() {
+    let made = Maker::Jose.make(&User::new(""));
+    let good = made.jwks["keys"].as_array().unwrap().clone();
+    let rsa = good.iter().find(|key| key["kty"] == "RSA").unwrap();
+    let ec = good.iter().find(|key| key["crv"] == "P-256").unwrap();
+    let with = |key: &Value, member: &str, value: Value| {
+        let mut key = key.clone();
+        key[member] = value;
+        key["kid"] = json!("bad");
+        key
+    };
+    let mut no_kty = with(ec, "kid", json!("bad"));
+    no_kty.as_object_mut().unwrap().remove("kty");
+    let mut no_y = with(ec, "kid", json!("bad"));
+    no_y.as_object_mut().unwrap().remove("y");
+    let bad = [
+        json!({}),
+        json!(null),
+        no_y,
+        no_kty,
+        with(ec, "crv", json!(null)),
+        with(rsa, "n", json!(format!("{}==", rsa["n"].as_str().unwrap()))),
+        with(rsa, "n", json!("AQAB")),
+        json!({"kty": "RSA", "x5c": ["MIIB"]}),
+    ];
+    let keys = [&bad[..], &good].concat();
+    let text = format!("\u{feff}{}", json!({"keys": keys}));
+    let app = setup(&made.jwks).variable("jwks", text).start();
+    for (what, token) in &made.good {
+        let answer = list_with(&app, token).await;
+        assert_eq!(answer.status, 200, "{what}: {}", answer.text());
+    }
+    let health = Answer::to(app.user().anonymous(Method::GET, "/api/v1/health")).await;
+    assert_eq!(health.ok(200)["status"], "healthy");
+    let warnings = app.log().saying("keys ignored");
+    assert!(!warnings.is_empty());
+    for warning in warnings {
+        assert_eq!(warning["level"], "warn");
+        let error = warning["error"].as_str().unwrap();
+        assert_eq!(error.matches("bad key ").count(), bad.len(), "{error}");
+        for part in ["number 1 (without kid): it has no kty", "bad: it has no y", "bad: it has no crv"] {
+            assert!(error.contains(part), "{part} is not in {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_key_set_without_a_good_key_is_named_by_health_and_in_the_log() {
+    let app = Setup::new().variable("jwks", r#"{"keys": [{"kty": "EC", "crv": null}]}"#).start();
+    let answer = app.user().call(Route::List, "").await;
+    answer.plain_error(500, "INTERNAL_ERROR", "An unexpected error occurred.");
+    let error = &app.log().saying("request failed")[0]["error"];
+    assert!(
+        error.as_str().unwrap().contains("the variable jwks has no key for RS256, ES256 or EdDSA"),
+        "{error}"
+    );
+    let health = Answer::to(app.user().anonymous(Method::GET, "/api/v1/health")).await;
+    assert_eq!(health.ok(503)["configuration"], json!(["jwks"]));
 }
 
 #[tokio::test]

@@ -79,7 +79,12 @@ async fn wrong_settings() -> BTreeSet<String> {
     tick_with(&open.user(), None).await.ok(200);
     let guarded = Setup::new().start();
     assert_eq!(tick_with(&guarded.user(), Some("a guess")).await.status, 401);
-    [closed, open, guarded].iter().flat_map(|app| messages(&app.log().entries())).collect()
+    let keys = r#"{"keys": [{}, {"kty": "EC", "crv": "P-256",
+        "x": "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY", "y": "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU"}]}"#;
+    let half_good = Setup::new().variable("jwks", keys).variable("log_level", "debug").start();
+    let request = half_good.user().anonymous(Method::GET, "/api/v1/tasks").bearer_auth("x");
+    assert_eq!(Answer::to(request).await.status, 401);
+    [closed, open, guarded, half_good].iter().flat_map(|app| messages(&app.log().entries())).collect()
 }
 
 #[tokio::test]

@@ -58,6 +58,8 @@ mod generated_client;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod head;
+#[cfg(test)]
 mod health;
 #[cfg(test)]
 mod hosts;

@@ -14,6 +14,7 @@ use crate::harness::shared;
 
 const ID: &str = "0975dfa9-af9d-460d-833a-3fea61f7a1a2";
 const TASKS: &str = "/api/v1/tasks";
+const LOCATION: (&str, &str) = ("location", "/api/v1/tasks/0975dfa9-af9d-460d-833a-3fea61f7a1a2");
 
 fn sent(method: &str, path: &str, body: &Value) -> Sent {
     let content_type = (!body.is_null()).then(|| "application/json".to_owned());
@@ -69,7 +70,7 @@ fn right_answers_pass() {
     assert_allowed(&sent("GET", &one, &Value::Null), &answered(200, &[], &task()));
     assert_allowed(&sent("GET", &format!("{one}/"), &Value::Null), &answered(200, &[], &task()));
     let due = task_with("due_date", json!("2030-01-01T09:00:00Z"));
-    assert_allowed(&sent("POST", TASKS, &json!({"title": " A "})), &answered(201, &[], &due));
+    assert_allowed(&sent("POST", TASKS, &json!({"title": " A "})), &answered(201, &[LOCATION], &due));
     let not_found = error("NOT_FOUND", "Task not found");
     assert_allowed(&sent("GET", &one, &Value::Null), &answered(404, &[], &not_found));
     let bearer = [("www-authenticate", "Bearer")];
@@ -158,17 +159,19 @@ fn what_is_not_documented_is_refused() {
 fn a_method_that_is_refused_names_the_others() {
     let not_allowed = error("METHOD_NOT_ALLOWED", "Method not allowed");
     let put = sent("PUT", TASKS, &Value::Null);
-    assert_allowed(&put, &answered(405, &[("allow", "GET, POST, OPTIONS")], &not_allowed));
+    assert_allowed(&put, &answered(405, &[("allow", "GET, HEAD, POST, OPTIONS")], &not_allowed));
     assert_refused(&put, &answered(405, &[("allow", "GET, OPTIONS")], &not_allowed), "Allow is GET, OPTIONS");
     assert_refused(&put, &answered(405, &[], &not_allowed), "Allow is missing");
 }
 
 #[test]
 fn a_request_that_the_document_does_not_allow_must_be_refused() {
-    let created = answered(201, &[], &task());
+    let created = answered(201, &[LOCATION], &task());
     for (body, what) in [
         (json!({}), "\"title\" is a required property"),
         (json!({"title": " \u{85}\n"}), "/title"),
+        (json!({"title": "\u{200b}\u{2800}\u{7}"}), "/title"),
+        (json!({"title": "\u{e0020}\u{1d173}"}), "/title"),
         (json!({"title": "a\u{0}b"}), "/title"),
         (json!({"title": "é".repeat(501)}), "/title"),
         (json!({"title": "A", "due_date": "2030-01-01"}), "/due_date"),
@@ -190,12 +193,14 @@ fn a_request_that_the_document_does_not_allow_must_be_refused() {
 #[test]
 fn what_the_contract_allows_is_allowed() {
     let padded = format!("\u{2003}{}\n", "🦀".repeat(500));
+    let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
     for body in [
         json!({"title": padded}),
+        json!({"title": family}),
         json!({"title": "x", "due_date": null}),
         json!({"title": "x", "due_date": "2030-01-01T10:30:00+01:30", "owner": 7}),
     ] {
-        assert_allowed(&sent("POST", TASKS, &body), &answered(201, &[], &task()));
+        assert_allowed(&sent("POST", TASKS, &body), &answered(201, &[LOCATION], &task()));
     }
     for body in
         [json!({}), json!({"title": null, "completed": null, "due_date": null}), json!({"completed": true})]
@@ -203,7 +208,7 @@ fn what_the_contract_allows_is_allowed() {
         assert_allowed(&sent("PATCH", &format!("{TASKS}/{ID}"), &body), &answered(200, &[], &task()));
     }
     let untyped = Sent { content_type: None, ..sent("POST", TASKS, &json!({"title": "x"})) };
-    assert_allowed(&untyped, &answered(201, &[], &task()));
+    assert_allowed(&untyped, &answered(201, &[LOCATION], &task()));
 }
 
 /// A route of Spin's as the paths that it answers: `/...` is the path itself and one more part.

@@ -88,13 +88,33 @@ async fn the_pages_files_are_compressed_and_kept_for_ever_under_an_address_of_th
         let original = std::fs::read(&file).unwrap();
         let address = format!("{PAGE}/{name}?{}", checksum(&original));
         assert!(page.contains(&format!("\"{address}\"")), "{address} is not in {page}");
-        let answer = get(&app, &address).await;
+        let request = app.user().anonymous(Method::GET, &address).header("accept-encoding", "br, gzip");
+        let answer = Answer::to(request).await;
         assert_eq!(answer.status, 200, "{name}");
         assert_eq!(answer.header("cache-control"), Some("public, max-age=31536000, immutable"), "{name}");
         let compressed = !name.ends_with(".png");
         assert_eq!(answer.header("content-encoding"), compressed.then_some("gzip"), "{name}");
+        let vary = if compressed { "accept-encoding, origin" } else { "origin" };
+        assert_eq!(answer.header("vary"), Some(vary), "{name}");
         let body = if compressed { unpacked(&answer.body) } else { answer.body };
         assert!(body == original, "{name} is not {}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn a_file_is_sent_as_it_is_to_who_does_not_ask_for_gzip() {
+    let app = shared();
+    let original = |directory: &str, name: &str| {
+        std::fs::read(root().join("components/reference").join(directory).join(name)).unwrap()
+    };
+    for (name, directory) in FILES {
+        for asked in [None, Some("identity"), Some("gzip;q=0"), Some("br")] {
+            let request = app.user().anonymous(Method::GET, &format!("{PAGE}/{name}"));
+            let answer =
+                Answer::to(asked.iter().fold(request, |r, asked| r.header("accept-encoding", *asked))).await;
+            assert_eq!(answer.header("content-encoding"), None, "{name} {asked:?}");
+            assert!(answer.body == original(directory, name), "{name} {asked:?}");
+        }
     }
 }
 

@@ -29,6 +29,8 @@ const good = {
   "RS256": await token(rsa.privateKey, { alg: "RS256", kid: "rsa" }),
   "ES256": await token(ec.privateKey, { alg: "ES256", kid: "ec" }),
   "EdDSA": await token(ed.privateKey, { alg: "EdDSA", kid: "ed" }),
+  // The same key and signature, by its name of RFC 9864.
+  "Ed25519": await token(ed.privateKey, { alg: "Ed25519", kid: "ed" }),
   "no kid": await token(ec.privateKey, { alg: "ES256" }),
 };
 

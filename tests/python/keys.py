@@ -125,16 +125,18 @@ good = {
     "no kid": jwt.encode(claims(), EC, algorithm="ES256"),
     "for several audiences": by_rsa(aud=["others", wanted["audience"]]),
     "times with fractions": by_rsa(iat=NOW - 0.5, exp=NOW + 600.5),
+    "of a clock that is ahead": by_rsa(iat=NOW + 60, nbf=NOW + 60),
 }
 
 pem = RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 der = RSA.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 rsa_jwk, ec_jwk, ed_jwk = jwk(RSA, RSAAlgorithm, "rsa"), jwk(EC, ECAlgorithm, "ec"), jwk(ED, OKPAlgorithm, "ed")
-# For others: a secret, and a key for encryption.
+# For others: a secret, and keys for encryption.
 SECRET = b"a secret of more than thirty-two bytes"
 others = [
     {"kty": "oct", "k": base64url(SECRET), "kid": "secret"},
     {**jwk(ATTACKER, RSAAlgorithm, "encryption"), "use": "enc"},
+    {**jwk(ATTACKER, RSAAlgorithm, "operations"), "key_ops": ["encrypt", "wrapKey"]},
 ]
 keys = [rsa_jwk, ec_jwk, ed_jwk]
 
@@ -184,6 +186,7 @@ other_keys = {
     "another's key": jws(key=ATTACKER),
     "a secret of the set": jws(algorithm="HS256", key=SECRET, kid="secret"),
     "a key of the set for encryption": jws(key=ATTACKER, kid="encryption"),
+    "a key of the set for other operations": jws(key=ATTACKER, kid="operations"),
     "another's key without kid": jwt.encode(claims(), ATTACKER, algorithm="RS256"),
     "another's key, which it brings along": jws({"jwk": jwk(ATTACKER, RSAAlgorithm, "rsa")}, key=ATTACKER),
     "another's key, by its certificate": jws({"x5c": [base64.b64encode(der).decode()]}, key=ATTACKER),
@@ -225,7 +228,7 @@ wrong_claims = {
     "exp as text": by_rsa(exp=str(NOW + 600)),
     "exp that is no number": jws(payload=json.dumps(claims(exp=float("nan"))).encode()),
     "exp without end": jws(payload=json.dumps(claims(exp=float("inf"))).encode()),
-    "not yet": by_rsa(nbf=NOW + 300),
+    "not yet": by_rsa(nbf=NOW + 3600),
     "not before a text": by_rsa(nbf=str(NOW - 300)),
     "made in the far future": by_rsa(iat=NOW + 3600),
     "made at no time": by_rsa(iat="today"),
@@ -294,5 +297,6 @@ assert len(bad) == sum(map(len, groups)), "two tokens have one name"
 for token in good.values():
     # PyJWT itself takes them, so that they are good by more than our own word.
     key = jwt.PyJWKSet.from_dict({"keys": keys})[jwt.get_unverified_header(token).get("kid", "ec")]
-    jwt.decode(token, key, algorithms=[key.algorithm_name], audience=wanted["audience"], issuer=wanted["issuer"])
+    expected = {"audience": wanted["audience"], "issuer": wanted["issuer"], "leeway": 300}
+    jwt.decode(token, key, algorithms=[key.algorithm_name], **expected)
 print(json.dumps({"jwks": {"keys": others + keys}, "good": good, "bad": bad}))

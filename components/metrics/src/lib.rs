@@ -7,16 +7,16 @@ use std::fmt::{Display, Write};
 use shared::counts::BOUNDS;
 use shared::error::Error;
 use shared::event::Topic;
-use shared::http::{Call, Reply, serve};
+use shared::http::{Call, Reply, serve_read_only};
 use shared::store::{self, Metrics};
-use spin_sdk::http::{IntoResponse, Method, Request};
+use spin_sdk::http::{IntoResponse, Request};
 
 /// The text format, version 0.0.4.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[spin_sdk::http_service]
 async fn metrics(request: Request) -> impl IntoResponse {
-    serve(request, &[Method::GET], async |call| read(call).await).await
+    serve_read_only(request, async |call| read(call).await).await
 }
 
 async fn read(call: &Call) -> Result<Reply, Error> {

@@ -2,10 +2,13 @@
 //!
 //! `build.rs` makes the files. Nobody needs a token for them, and the variable `api_docs` turns them off.
 
+use std::io::Read;
+
+use flate2::read::GzDecoder;
 use shared::config;
 use shared::error::Error;
-use shared::http::{Call, Reply, serve_without_outbox};
-use spin_sdk::http::{IntoResponse, Method, Request};
+use shared::http::{Call, Reply, serve_read_only};
+use spin_sdk::http::{IntoResponse, Request};
 
 /// To be asked for again each time.
 const REVALIDATE: &str = "no-cache";
@@ -22,6 +25,8 @@ struct File {
     media_type: &'static str,
     headers: &'static [(&'static str, &'static str)],
     body: &'static [u8],
+    /// Whether `body` is compressed by gzip.
+    compressed: bool,
 }
 
 static FILES: [File; 8] = [
@@ -30,6 +35,7 @@ static FILES: [File; 8] = [
         media_type: "application/json",
         headers: &[("cache-control", REVALIDATE)],
         body: include_bytes!(concat!(env!("OUT_DIR"), "/openapi.json")),
+        compressed: false,
     },
     File {
         path: "/api/docs",
@@ -40,12 +46,14 @@ static FILES: [File; 8] = [
             ("referrer-policy", "no-referrer"),
         ],
         body: include_bytes!(concat!(env!("OUT_DIR"), "/index.html")),
+        compressed: false,
     },
     File {
         path: "/api/docs/favicon-32x32.png",
         media_type: "image/png",
         headers: &[("cache-control", FOR_EVER)],
         body: include_bytes!(concat!(env!("OUT_DIR"), "/favicon-32x32.png")),
+        compressed: false,
     },
     compressed("/api/docs/page.css", "text/css", include_bytes!(concat!(env!("OUT_DIR"), "/page.css"))),
     compressed("/api/docs/page.js", "text/javascript", include_bytes!(concat!(env!("OUT_DIR"), "/page.js"))),
@@ -67,13 +75,13 @@ static FILES: [File; 8] = [
 ];
 
 const fn compressed(path: &'static str, media_type: &'static str, body: &'static [u8]) -> File {
-    let headers = &[("cache-control", FOR_EVER), ("content-encoding", "gzip")];
-    File { path, media_type, headers, body }
+    let headers = &[("cache-control", FOR_EVER), ("vary", "accept-encoding")];
+    File { path, media_type, headers, body, compressed: true }
 }
 
 #[spin_sdk::http_service]
 async fn reference(request: Request) -> impl IntoResponse {
-    serve_without_outbox(request, &[Method::GET], async |call| show(call).await).await
+    serve_read_only(request, async |call| show(call).await).await
 }
 
 async fn show(call: &Call) -> Result<Reply, Error> {
@@ -82,6 +90,20 @@ async fn show(call: &Call) -> Result<Reply, Error> {
     }
     let path = call.path().trim_end_matches('/');
     let file = FILES.iter().find(|file| file.path == path).ok_or(Error::NotFound)?;
-    let reply = Reply::file(file.media_type, file.body).with("x-content-type-options", "nosniff");
+    let reply = reply(call, file)?.with("x-content-type-options", "nosniff");
     Ok(file.headers.iter().fold(reply, |reply, (name, value)| reply.with(name, value)))
+}
+
+/// Compressed files are decompressed for the few clients that do not ask for gzip.
+fn reply(call: &Call, file: &File) -> Result<Reply, Error> {
+    if !file.compressed {
+        return Ok(Reply::file(file.media_type, file.body));
+    }
+    if call.accepts_encoding("gzip") {
+        return Ok(Reply::file(file.media_type, file.body).with("content-encoding", "gzip"));
+    }
+    let mut text = String::new();
+    let read = GzDecoder::new(file.body).read_to_string(&mut text);
+    read.map_err(|error| Error::Internal(format!("decompressing {}: {error}", file.path)))?;
+    Ok(Reply::text(file.media_type, text))
 }

@@ -1,4 +1,9 @@
-//! The variables of `spin.toml`, read once per instance: they can't change while the application runs.
+//! The variables of `spin.toml`, read once per instance: they can't change while the application
+//! runs.
+//!
+//! White space at the ends of a value does not count, because a file that a value comes from often
+//! ends in a line break. What the values may be is in [`values`]; [`check`] finds all that is wrong
+//! with them.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -8,9 +13,11 @@ use spin_sdk::variables;
 
 use crate::auth::{Expected, Verifier};
 use crate::dapr::Sidecar;
-use crate::error::Error;
+use crate::error::{BrokenVariable, Error};
 use crate::log::{self, Level};
 use crate::trace::Trace;
+
+mod values;
 
 /// How long the server may work on a statement, waiting for locks included, before it cancels it; and how long it lets a transaction
 /// of ours stand open, of which there are none.
@@ -19,6 +26,41 @@ pub const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long the server lets a session of ours be idle before it ends it. Spin's pools never close a connection: a component that
 /// was busy once would keep its connections from the others.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Checks every variable that can be broken. Only a component that has all of these variables can.
+///
+/// Errors: `Configuration` with all of them that are. A failure is not remembered: the next call
+/// reads them again.
+pub async fn check(trace: &Trace) -> Result<(), Error> {
+    static CHECKED: OnceLock<()> = OnceLock::new();
+    let check = async || {
+        let mut broken = Vec::new();
+        collect(verifier(trace).await, &mut broken)?;
+        match origins().await {
+            Ok(origins) => broken.extend(origins.broken.clone()),
+            Err(error) => collect::<()>(Err(error), &mut broken)?,
+        }
+        collect(max_tasks_per_user().await, &mut broken)?;
+        collect(sidecar_address().await, &mut broken)?;
+        collect(parsed("publish_timeout_ms", values::timeout).await, &mut broken)?;
+        collect(parsed("pubsub_name", values::component_name).await, &mut broken)?;
+        collect(event_source().await, &mut broken)?;
+        if broken.is_empty() { Ok(()) } else { Err(Error::Configuration(broken)) }
+    };
+    once(&CHECKED, check).await.copied()
+}
+
+/// Moves what is broken to the others. Errors: any other one.
+fn collect<T>(result: Result<T, Error>, others: &mut Vec<BrokenVariable>) -> Result<(), Error> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(Error::Configuration(broken)) => {
+            others.extend(broken);
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
 
 /// The address of the database, with the settings of a session.
 pub async fn database_url() -> Result<&'static str, Error> {
@@ -44,23 +86,44 @@ fn with_settings(url: &str) -> String {
     format!("{url}{separator}options={options}")
 }
 
-/// What checks the tokens of callers.
-pub async fn verifier() -> Result<&'static Verifier, Error> {
+/// What checks the tokens of callers. An instance says once, in this request, which keys of `jwks`
+/// it ignores.
+pub async fn verifier(trace: &Trace) -> Result<&'static Verifier, Error> {
     static VERIFIER: OnceLock<Verifier> = OnceLock::new();
     once(&VERIFIER, async || {
         let (secret, previous) = (get("jwt_secret").await?, get("jwt_secret_previous").await?);
         let (issuer, audience) = (get("jwt_issuer").await?, get("jwt_audience").await?);
         let secrets = [("jwt_secret", secret.as_str()), ("jwt_secret_previous", previous.as_str())];
         let expected = Expected { issuer: &issuer, audience: &audience };
-        Verifier::new(&secrets, &get("jwks").await?, expected)
+        let verifier = Verifier::new(&secrets, &get("jwks").await?, expected)?;
+        if !verifier.ignored_keys().is_empty() {
+            let error = format!("the variable jwks has {}", verifier.ignored_keys().join("; "));
+            log::write_about(trace, Level::Warn, "keys ignored", json!({"error": error}));
+        }
+        Ok(verifier)
     })
     .await
 }
 
-/// The origins that browsers may call from, besides the API's own.
+/// The origins that browsers may call from, besides the API's own. What is no origin allows nobody.
 pub async fn cors_origins() -> Result<&'static [String], Error> {
-    static ORIGINS: OnceLock<Vec<String>> = OnceLock::new();
-    once(&ORIGINS, async || Ok(list(&get("cors_origins").await?))).await.map(Vec::as_slice)
+    origins().await.map(|origins| origins.allowed.as_slice())
+}
+
+struct Origins {
+    allowed: Vec<String>,
+    broken: Option<BrokenVariable>,
+}
+
+async fn origins() -> Result<&'static Origins, Error> {
+    const NAME: &str = "cors_origins";
+    static ORIGINS: OnceLock<Origins> = OnceLock::new();
+    let read = async || {
+        let (allowed, error) = values::origins(&get(NAME).await?);
+        let broken = error.map(|error| BrokenVariable { name: NAME, error });
+        Ok(Origins { allowed, broken })
+    };
+    once(&ORIGINS, read).await
 }
 
 /// What the app's sidecar sends as `dapr-api-token`; empty when nothing is set.
@@ -115,33 +178,45 @@ pub async fn api_docs() -> Result<bool, Error> {
 /// How many tasks a user may have; `None`: as many as they like.
 pub async fn max_tasks_per_user() -> Result<Option<u32>, Error> {
     static MOST: OnceLock<Option<u32>> = OnceLock::new();
-    once(&MOST, async || limit("max_tasks_per_user", &get("max_tasks_per_user").await?)).await.copied()
+    once(&MOST, async || parsed("max_tasks_per_user", values::limit).await).await.copied()
 }
 
 /// What the CloudEvents `source` starts with.
 pub async fn event_source() -> Result<&'static str, Error> {
     static SOURCE: OnceLock<String> = OnceLock::new();
-    once(&SOURCE, async || get("event_source").await).await.map(String::as_str)
+    once(&SOURCE, async || parsed("event_source", values::uri_prefix).await).await.map(String::as_str)
 }
 
 /// The Dapr sidecar, for publishing.
 pub async fn sidecar() -> Result<&'static Sidecar, Error> {
     static SIDECAR: OnceLock<Sidecar> = OnceLock::new();
     once(&SIDECAR, async || {
-        let timeout = milliseconds("publish_timeout_ms", &get("publish_timeout_ms").await?)?;
+        let timeout = parsed("publish_timeout_ms", values::timeout).await?;
         let (url, token) = sidecar_address().await?;
-        Ok(Sidecar::new(url, token, &get("pubsub_name").await?, timeout))
+        Ok(Sidecar::new(url, token, &parsed("pubsub_name", values::component_name).await?, timeout))
     })
     .await
 }
 
 /// The sidecar's URL without a trailing slash, and its API token, which is empty when it asks for none.
 pub async fn sidecar_address() -> Result<(String, String), Error> {
-    Ok((get("dapr_url").await?.trim_end_matches('/').to_owned(), get("dapr_api_token").await?))
+    Ok((parsed("dapr_url", values::address).await?, get("dapr_api_token").await?))
 }
 
-async fn get(name: &str) -> Result<String, Error> {
-    variables::get(name).await.map_err(|error| Error::Internal(format!("variable {name}: {error}")))
+async fn parsed<T>(name: &'static str, parse: fn(&str) -> Result<T, String>) -> Result<T, Error> {
+    parse(&get(name).await?).map_err(|error| broken(name, error))
+}
+
+/// The value without white space at its ends.
+async fn get(name: &'static str) -> Result<String, Error> {
+    match variables::get(name).await {
+        Ok(value) => Ok(value.trim().to_owned()),
+        Err(error) => Err(broken(name, format!("can't be read: {error}"))),
+    }
+}
+
+fn broken(name: &'static str, error: String) -> Error {
+    Error::Configuration(vec![BrokenVariable { name, error }])
 }
 
 async fn once<T>(
@@ -155,58 +230,9 @@ async fn once<T>(
     Ok(cell.get_or_init(|| value))
 }
 
-/// Splits at commas and white space; a trailing slash is not part of an origin (RFC 6454 §6.2).
-fn list(origins: &str) -> Vec<String> {
-    let separated = origins.split(|character: char| character == ',' || character.is_whitespace());
-    separated
-        .filter(|origin| !origin.is_empty())
-        .map(|origin| origin.trim_end_matches('/').to_owned())
-        .collect()
-}
-
-/// The longest time-out for a publish. It bounds the lease, and so how long a crash delays a user's events.
-const MAX_TIMEOUT_MS: u64 = 60_000;
-
-fn milliseconds(name: &str, value: &str) -> Result<Duration, Error> {
-    match value.trim().parse() {
-        Ok(milliseconds @ 1..=MAX_TIMEOUT_MS) => Ok(Duration::from_millis(milliseconds)),
-        _ => Err(Error::Internal(format!(
-            "variable {name} is {value:?}: it needs a whole number of milliseconds, 1 to {MAX_TIMEOUT_MS}"
-        ))),
-    }
-}
-
-fn limit(name: &str, value: &str) -> Result<Option<u32>, Error> {
-    match value.trim().parse() {
-        Ok(0) => Ok(None),
-        Ok(limit) => Ok(Some(limit)),
-        Err(_) => Err(Error::Internal(format!(
-            "variable {name} is {value:?}: it needs a whole number, 0 for no limit"
-        ))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_limit_of_0_is_none() {
-        assert_eq!(limit("l", "0").unwrap(), None);
-        assert_eq!(limit("l", " 1000 ").unwrap(), Some(1000));
-        for bad in ["", "-1", "many", "1e3", "4294967296"] {
-            assert!(limit("l", bad).unwrap_err().to_string().contains("variable l is"), "{bad}");
-        }
-    }
-
-    #[test]
-    fn origins_are_a_list() {
-        assert_eq!(
-            list(" https://a.example, http://localhost:5173/ "),
-            ["https://a.example", "http://localhost:5173"]
-        );
-        assert!(list("").is_empty());
-    }
 
     #[test]
     fn a_session_begins_with_settings() {
@@ -219,13 +245,5 @@ mod tests {
         assert_eq!(with_settings(own), own);
         let no_url = "host=h user=u";
         assert_eq!(with_settings(no_url), no_url);
-    }
-
-    #[test]
-    fn a_time_out_is_a_whole_number_of_milliseconds() {
-        assert_eq!(milliseconds("t", "2000").unwrap(), Duration::from_secs(2));
-        for bad in ["", "2s", "0", "-1", "60001"] {
-            assert!(milliseconds("t", bad).is_err(), "{bad}");
-        }
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The caller did not prove who they are.
-    #[error("{0}")]
-    Authentication(&'static str),
+    #[error("{}", .0.reason)]
+    Authentication(Unauthenticated),
     /// The caller is known, and may not do this.
     #[error("access denied: {0}")]
     Authorization(&'static str),
@@ -33,9 +33,37 @@ pub enum Error {
     /// The database can't be reached.
     #[error("database unavailable: {0}")]
     DatabaseUnavailable(String),
+    /// Variables that can't be used as they are.
+    #[error("{}", list(.0))]
+    Configuration(Vec<BrokenVariable>),
     /// Our fault or the installation's.
     #[error("{0}")]
     Internal(String),
+}
+
+/// Why nobody knows who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unauthenticated {
+    /// For the client.
+    message: &'static str,
+    /// For the log. It quotes nothing of the token.
+    reason: &'static str,
+    /// Whether the request had a token.
+    sent: bool,
+}
+
+/// A variable of `spin.toml` with a value that can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the variable {name} {error}")]
+pub struct BrokenVariable {
+    /// The variable's name.
+    pub name: &'static str,
+    /// What is wrong with its value, which is not quoted where it may be a secret.
+    pub error: String,
+}
+
+fn list(broken: &[BrokenVariable]) -> String {
+    broken.iter().map(BrokenVariable::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// One broken rule.
@@ -62,13 +90,22 @@ struct ErrorContent {
 
 impl Error {
     /// No token was sent.
-    pub const NOT_AUTHENTICATED: Error = Error::Authentication("Not authenticated");
-    /// The token's signature, expiry, algorithm or form is wrong.
-    pub const INVALID_TOKEN: Error = Error::Authentication("Invalid or expired token");
+    pub const NOT_AUTHENTICATED: Error =
+        unauthenticated("Not authenticated", "the request has no token", false);
+    /// An internal route was called with a token that is not the app's own.
+    pub const NOT_INTERNAL: Error =
+        unauthenticated("Not authenticated", "the token is not app_api_token", true);
     /// The token is genuine but its `sub` is not a user id.
-    pub const INVALID_TOKEN_PAYLOAD: Error = Error::Authentication("Invalid token payload");
+    pub const INVALID_TOKEN_PAYLOAD: Error =
+        unauthenticated("Invalid token payload", "the token's sub is not a UUID", true);
     /// The installation has a `users` table, and the caller is not in it.
-    pub const USER_NOT_FOUND: Error = Error::Authentication("User not found");
+    pub const USER_NOT_FOUND: Error =
+        unauthenticated("User not found", "the token's sub is not in the table users", true);
+
+    /// The token's signature, expiry, algorithm or form is wrong; `reason` says how, for the log.
+    pub const fn invalid_token(reason: &'static str) -> Error {
+        unauthenticated("Invalid or expired token", reason, true)
+    }
 
     /// One broken rule.
     pub fn invalid(field: &'static str, message: &'static str) -> Error {
@@ -78,7 +115,9 @@ impl Error {
     /// The status, `error.code` and `error.message` that the contract gives this error.
     fn public(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Error::Authentication(message) => (StatusCode::UNAUTHORIZED, "AUTHENTICATION_ERROR", message),
+            Error::Authentication(Unauthenticated { message, .. }) => {
+                (StatusCode::UNAUTHORIZED, "AUTHENTICATION_ERROR", message)
+            }
             Error::Authorization(_) => (StatusCode::FORBIDDEN, "AUTHORIZATION_ERROR", "Access denied"),
             Error::Validation(_) => (StatusCode::BAD_REQUEST, "VALIDATION_ERROR", "Invalid input data"),
             Error::TaskNotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "Task not found"),
@@ -97,7 +136,7 @@ impl Error {
                 "SERVICE_UNAVAILABLE",
                 "Database temporarily unavailable. Please try again.",
             ),
-            Error::Internal(_) => {
+            Error::Configuration(_) | Error::Internal(_) => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR", "An unexpected error occurred.")
             }
         }
@@ -106,6 +145,18 @@ impl Error {
     /// The response's status.
     pub fn status(&self) -> StatusCode {
         self.public().0
+    }
+
+    /// `WWW-Authenticate` of the response, for a caller who is not known. Only where a token was
+    /// sent does it name an error (RFC 6750 §3).
+    pub fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Error::Authentication(Unauthenticated { sent: true, .. }) => {
+                Some(r#"Bearer error="invalid_token""#)
+            }
+            Error::Authentication(_) => Some("Bearer"),
+            _ => None,
+        }
     }
 
     /// The response's body.
@@ -117,6 +168,10 @@ impl Error {
         };
         ErrorBody { error: ErrorContent { code, message, details } }
     }
+}
+
+const fn unauthenticated(message: &'static str, reason: &'static str, sent: bool) -> Error {
+    Error::Authentication(Unauthenticated { message, reason, sent })
 }
 
 #[cfg(test)]
@@ -139,11 +194,33 @@ mod tests {
 
     #[test]
     fn internal_text_never_reaches_a_client() {
-        for error in [Error::Internal("secret".into()), Error::DatabaseUnavailable("secret".into())] {
+        for error in
+            [Error::Internal("secret".into()), Error::DatabaseUnavailable("secret".into()), broken("secret")]
+        {
             assert!(error.status().is_server_error());
             assert!(!json(&error).contains("secret"));
             assert!(error.to_string().contains("secret"), "but it does reach the log");
         }
+    }
+
+    fn broken(error: &str) -> Error {
+        Error::Configuration(vec![BrokenVariable { name: "jwks", error: error.into() }])
+    }
+
+    #[test]
+    fn a_challenge_names_an_error_only_where_a_token_was_sent() {
+        assert_eq!(Error::NOT_AUTHENTICATED.challenge(), Some("Bearer"));
+        for error in [Error::invalid_token("why"), Error::INVALID_TOKEN_PAYLOAD, Error::NOT_INTERNAL] {
+            assert_eq!(error.challenge(), Some(r#"Bearer error="invalid_token""#), "{error}");
+        }
+        assert_eq!(Error::Authorization("why").challenge(), None);
+    }
+
+    #[test]
+    fn every_broken_variable_is_named() {
+        let broken = ["jwks", "dapr_url"].map(|name| BrokenVariable { name, error: "is wrong".into() });
+        let text = Error::Configuration(broken.into()).to_string();
+        assert_eq!(text, "the variable jwks is wrong; the variable dapr_url is wrong");
     }
 
     /// What clients are told of each error: docs/errors.md.
@@ -153,7 +230,8 @@ mod tests {
     fn all() -> Vec<Error> {
         vec![
             Error::NOT_AUTHENTICATED,
-            Error::INVALID_TOKEN,
+            Error::NOT_INTERNAL,
+            Error::invalid_token("why"),
             Error::INVALID_TOKEN_PAYLOAD,
             Error::USER_NOT_FOUND,
             Error::Authorization("why"),
@@ -164,6 +242,7 @@ mod tests {
             Error::PayloadTooLarge,
             Error::TaskLimitReached,
             Error::DatabaseUnavailable("why".into()),
+            broken("why"),
             Error::Internal("why".into()),
         ]
     }
@@ -176,7 +255,7 @@ mod tests {
         assert_eq!(source.matches("    #[error(").count(), variants);
         let of_authentication =
             all().iter().filter(|error| matches!(error, Error::Authentication(_))).count();
-        assert_eq!(source.matches("pub const ").count(), of_authentication);
+        assert_eq!(source.matches("unauthenticated(\"").count(), of_authentication);
     }
 
     #[test]
@@ -201,7 +280,8 @@ mod tests {
             assert!(bodies.iter().any(|ours| ours == body), "docs/errors.md has {body}");
         }
         let codes: Vec<&str> = all().iter().map(|error| error.public().1).collect();
-        for code in PAGE.lines().filter_map(|line| line.strip_prefix("## ")) {
+        let is_code = |heading: &&str| heading.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        for code in PAGE.lines().filter_map(|line| line.strip_prefix("## ")).filter(is_code) {
             assert!(codes.contains(&code), "docs/errors.md has {code}");
         }
     }

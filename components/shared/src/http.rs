@@ -1,11 +1,10 @@
 //! From a request to a route, and back: methods, CORS, bodies, errors, correlation ids.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::StreamExt;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use spin_sdk::http::body::IncomingBodyExt;
@@ -24,6 +23,7 @@ use crate::outbox;
 use crate::trace::{CORRELATION_HEADER, Trace};
 use crate::turns::Turn;
 
+mod origins;
 mod pieces;
 
 use pieces::Pieces;
@@ -39,17 +39,13 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(8);
 /// What every body is, unless said otherwise.
 const JSON: &str = "application/json";
 
-/// How long a browser may remember a preflight, in seconds.
-const PREFLIGHT_MAX_AGE: &str = "600";
-
-/// The headers that a page of another origin may send.
-const ALLOWED_HEADERS: &str = "authorization, content-type, x-correlation-id, traceparent, tracestate";
-
 /// A request that a route answers.
 pub struct Call {
     head: Parts,
     body: Option<IncomingRequestBody>,
     trace: Trace,
+    /// Whether `HEAD` was sent. To everything but the response's body and the log it is a `GET`.
+    is_head: bool,
 }
 
 /// What a route answers.
@@ -76,6 +72,7 @@ impl Body {
 }
 
 /// Answers a request by `route`, if its method is one of `methods`, and then drains the outbox if the reply asks for it.
+/// `HEAD` is answered where `GET` is.
 ///
 /// Errors become the contract's JSON, in this one place; those that are not the caller's fault are logged.
 pub async fn serve(
@@ -91,13 +88,12 @@ pub async fn serve(
     response
 }
 
-/// The same for a route that never changes anything: its component carries neither the outbox nor the database.
-pub async fn serve_without_outbox(
+/// Answers a `GET` by `route`. The component of a route that only reads carries no outbox.
+pub async fn serve_read_only(
     request: Request,
-    methods: &'static [Method],
     route: impl AsyncFnOnce(&mut Call) -> Result<Reply, Error>,
 ) -> Result<WasiResponse, ErrorCode> {
-    respond(request, methods, route).await.0
+    respond(request, &[Method::GET], route).await.0
 }
 
 /// The response, and whose changes are to be delivered after it.
@@ -106,8 +102,12 @@ async fn respond(
     methods: &'static [Method],
     route: impl AsyncFnOnce(&mut Call) -> Result<Reply, Error>,
 ) -> (Result<WasiResponse, ErrorCode>, Option<Uuid>) {
-    let (head, body) = request.into_parts();
-    let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body) };
+    let (mut head, body) = request.into_parts();
+    let is_head = head.method == Method::HEAD;
+    if is_head {
+        head.method = Method::GET;
+    }
+    let mut call = Call { trace: Trace::of(&head.headers), head, body: Some(body), is_head };
     config::set_log_level(&call.trace).await;
     // Asking for the time is a call to the host.
     let started = log::is_on(Level::Debug).then(Instant::now);
@@ -130,9 +130,11 @@ impl Reply {
         Reply::json(StatusCode::OK, body)
     }
 
-    /// 201 with JSON.
-    pub fn created(body: &impl Serialize) -> Result<Reply, Error> {
-        Reply::json(StatusCode::CREATED, body)
+    /// 201 with JSON, about something that is now at that path.
+    pub fn created(path: &str, body: &impl Serialize) -> Result<Reply, Error> {
+        let mut reply = Reply::json(StatusCode::CREATED, body)?;
+        insert(&mut reply.headers, header::LOCATION, path);
+        Ok(reply)
     }
 
     /// Any status with JSON.
@@ -178,9 +180,16 @@ impl Reply {
 }
 
 impl Call {
-    /// The request's method.
+    /// The request's method; `GET` for a `HEAD`.
     pub fn method(&self) -> &Method {
         &self.head.method
+    }
+
+    /// Whether the client takes a body in this coding of `Accept-Encoding` (RFC 9110 §12.5.3), and
+    /// says so.
+    pub fn accepts_encoding(&self, coding: &str) -> bool {
+        let values = self.head.headers.get_all(header::ACCEPT_ENCODING).iter();
+        is_accepted(values.filter_map(|value| value.to_str().ok()), coding)
     }
 
     /// The request's path.
@@ -203,7 +212,7 @@ impl Call {
     /// Errors: `Authentication`; `Authorization` for a mutation that a page of a foreign origin made with a cookie.
     pub async fn user(&self) -> Result<Uuid, Error> {
         let token = auth::token(&self.head.headers)?;
-        let user = config::verifier().await?.user(token)?;
+        let user = config::verifier(&self.trace).await?.user(token)?;
         let mutates = self.head.method != Method::GET;
         if mutates && matches!(token, Token::Cookie(_)) && !self.may_use_cookie(config::cors_origins().await?)
         {
@@ -222,40 +231,15 @@ impl Call {
         {
             return Ok(());
         }
+        let sent = auth::internal_token(&self.head.headers).is_some();
         if expected.is_empty() {
             let hint = "set the variable app_api_token to the APP_API_TOKEN of the sidecar";
             self.log(Level::Error, "internal routes are closed", json!({"error": hint}));
         } else {
-            let sent = auth::internal_token(&self.head.headers).is_some();
             let error = if sent { "another token than app_api_token" } else { "no token" };
             self.log(Level::Warn, "internal call refused", json!({"error": error}));
         }
-        Err(Error::NOT_AUTHENTICATED)
-    }
-
-    /// A browser says where a mutation comes from, in `Origin`, and old ones in `Referer`. Who says neither is no browser.
-    fn may_use_cookie(&self, allowed: &[String]) -> bool {
-        let may = |origin: &str| is_allowed(origin, allowed) || self.is_own(origin);
-        let headers = &self.head.headers;
-        let mut origins = headers.get_all(header::ORIGIN).iter().peekable();
-        if origins.peek().is_some() {
-            return origins.all(|origin| origin.to_str().is_ok_and(may));
-        }
-        let mut referers = headers.get_all(header::REFERER).iter();
-        referers.all(|referer| referer.to_str().ok().and_then(origin_of).is_some_and(|origin| may(&origin)))
-    }
-
-    /// Whether a page is of the host that the request is for. By which of the two schemes it came is not known behind a gateway.
-    fn is_own(&self, origin: &str) -> bool {
-        let host = self.head.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-        let host = self.head.uri.authority().map(|authority| authority.as_str()).or(host);
-        let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
-        let default_port = match scheme {
-            "https" => ":443",
-            "http" => ":80",
-            _ => return false,
-        };
-        authority.eq_ignore_ascii_case(host.strip_suffix(default_port).unwrap_or(host))
+        Err(if sent { Error::NOT_INTERNAL } else { Error::NOT_AUTHENTICATED })
     }
 
     /// The id in the path `/api/v1/tasks/{id}…`. Not from Spin's header for it, which a client can send, too.
@@ -263,15 +247,17 @@ impl Call {
         id_in(self.path()).ok_or(Error::invalid("id", "Id must be a UUID"))
     }
 
-    /// A parameter of the query that may be `true` or `false`.
+    /// A parameter of the query that may be `true` or `false`, and may be there once.
     pub fn query_bool(&self, name: &'static str) -> Result<Option<bool>, Error> {
         let query = self.head.uri.query().unwrap_or_default();
-        let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        match pairs.find(|(key, _)| *key == name) {
-            None => Ok(None),
-            Some((_, "true")) => Ok(Some(true)),
-            Some((_, "false")) => Ok(Some(false)),
-            Some(_) => Err(Error::invalid(name, "Must be true or false")),
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut values = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value);
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(Error::invalid(name, "Must be there only once")),
+            (None, _) => Ok(None),
+            (Some("true"), _) => Ok(Some(true)),
+            (Some("false"), _) => Ok(Some(false)),
+            (Some(_), _) => Err(Error::invalid(name, "Must be true or false")),
         }
     }
 
@@ -324,15 +310,13 @@ impl Call {
         insert(headers, HeaderName::from_static(CORRELATION_HEADER), &self.trace.correlation_id);
         // A cache may keep what a cookie let through (RFC 9111 §3.5 is about `Authorization` alone).
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
         if status == StatusCode::METHOD_NOT_ALLOWED || self.head.method == Method::OPTIONS {
             insert(headers, header::ALLOW, &method_list(methods));
         }
         self.add_cors(headers, methods).await;
         let (head, ()) = response.into_parts();
         let response = match body {
+            _ if self.is_head => pieces::without_body(head),
             Body::Whole(body) => http::Response::from_parts(head, FullBody::new(body)).into_response(),
             Body::InPieces(pieces) => pieces.response(head),
         };
@@ -342,46 +326,36 @@ impl Call {
     fn refusal(&self, error: &Error) -> Reply {
         if error.status().is_server_error() {
             let fields = json!({
-                "method": self.head.method.as_str(),
+                "method": self.sent_method(),
                 "path": self.head.uri.path(),
                 "status": error.status().as_u16(),
                 "error": error.to_string(),
             });
             self.log(Level::Error, "request failed", fields);
         }
+        let mut headers = content_type(JSON);
+        if let Some(challenge) = error.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            let fields = json!({"route": route(self.head.uri.path()), "error": error.to_string()});
+            self.log(Level::Debug, "caller unknown", fields);
+        }
         let body = serde_json::to_vec(&error.body()).unwrap_or_default();
-        Reply::new(error.status(), content_type(JSON), body.into())
+        Reply::new(error.status(), headers, body.into())
+    }
+
+    /// The method as it was sent.
+    fn sent_method(&self) -> &str {
+        if self.is_head { Method::HEAD.as_str() } else { self.head.method.as_str() }
     }
 
     fn log_answer(&self, status: StatusCode, duration: Duration) {
         let fields = json!({
-            "method": self.head.method.as_str(),
+            "method": self.sent_method(),
             "route": route(self.head.uri.path()),
             "status": status.as_u16(),
             "duration_ms": log::milliseconds(duration),
         });
         self.log(Level::Debug, "request answered", fields);
-    }
-
-    /// Lets pages of the allowed origins read the response, and send the request that a preflight asks for.
-    async fn add_cors(&self, headers: &mut HeaderMap, methods: &[Method]) {
-        let allowed = config::cors_origins().await.unwrap_or_default();
-        if allowed.is_empty() {
-            return;
-        }
-        headers.insert(header::VARY, HeaderValue::from_static("origin"));
-        let Some(origin) = self.head.headers.get(header::ORIGIN) else { return };
-        if !origin.to_str().is_ok_and(|origin| is_allowed(origin, allowed)) {
-            return;
-        }
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(CORRELATION_HEADER));
-        if self.head.method == Method::OPTIONS {
-            insert(headers, header::ACCESS_CONTROL_ALLOW_METHODS, &method_list(methods));
-            headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(ALLOWED_HEADERS));
-            headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE));
-        }
     }
 }
 
@@ -428,25 +402,65 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-/// The origin of the page at this address (RFC 6454 §4).
-fn origin_of(address: &str) -> Option<String> {
-    let address: Uri = address.parse().ok()?;
-    Some(format!("{}://{}", address.scheme_str()?, address.authority()?))
-}
-
-fn is_allowed(origin: &str, allowed: &[String]) -> bool {
-    allowed.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-}
-
+/// The methods of a route as headers have them, with those that every such route has.
 fn method_list(methods: &[Method]) -> String {
-    let names: Vec<Cow<'_, str>> =
-        methods.iter().chain([&Method::OPTIONS]).map(|m| m.as_str().into()).collect();
+    let mut names = Vec::new();
+    for method in methods.iter().chain([&Method::OPTIONS]) {
+        names.push(method.as_str());
+        if method == Method::GET {
+            names.push(Method::HEAD.as_str());
+        }
+    }
     names.join(", ")
+}
+
+/// Whether one of these lists names the coding, or `*` for those that they don't name, and not with
+/// a weight of 0.
+fn is_accepted<'a>(lists: impl Iterator<Item = &'a str>, coding: &str) -> bool {
+    let members: Vec<_> = lists.flat_map(|list| list.split(',')).map(weighted).collect();
+    let weight =
+        |name: &str| members.iter().find(|member| member.0.eq_ignore_ascii_case(name)).map(|member| member.1);
+    weight(coding).or_else(|| weight("*")).unwrap_or(false)
+}
+
+/// The name of a list's member, and whether its weight is more than 0.
+fn weighted(member: &str) -> (&str, bool) {
+    let (name, parameters) = member.split_once(';').unwrap_or((member, ""));
+    let weight =
+        parameters.trim().strip_prefix(['q', 'Q']).and_then(|rest| rest.trim_start().strip_prefix('='));
+    let is_zero = weight.is_some_and(|weight| weight.trim().parse() == Ok(0.0));
+    (name.trim(), !is_zero)
 }
 
 /// Inserts a value that is known to be a valid one; were it not, the response would do without the header.
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         headers.insert(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_is_listed_where_get_is() {
+        assert_eq!(method_list(&[Method::GET, Method::POST]), "GET, HEAD, POST, OPTIONS");
+        assert_eq!(method_list(&[Method::POST]), "POST, OPTIONS");
+    }
+
+    #[test]
+    fn a_coding_is_accepted_if_it_or_any_is_named_with_some_weight() {
+        let gzip = |lists: &[&str]| is_accepted(lists.iter().copied(), "gzip");
+        for accepted in
+            ["gzip", "GZIP", "br, gzip;q=0.5", "*", "gzip ; q=1", "identity;q=0, *;q=0.1", "gzip, *;q=0"]
+        {
+            assert!(gzip(&[accepted]), "{accepted}");
+        }
+        for refused in ["", "identity", "br", "gzip;q=0", "gzip; Q = 0.000", "*;q=0", "gzip;q=0, *", "x-gzip"]
+        {
+            assert!(!gzip(&[refused]), "{refused}");
+        }
+        assert!(gzip(&["br", "gzip"]) && !gzip(&[]));
     }
 }

@@ -7,10 +7,13 @@ use uuid::Uuid;
 
 use crate::error::{Detail, Error};
 
+mod invisible;
+
 /// The longest title, in characters.
 const MAX_TITLE_CHARACTERS: usize = 500;
 
-/// A task's title: trimmed, 1 to 500 characters, without U+0000 (which Postgres can't store).
+/// A task's title: trimmed, 1 to 500 characters, without U+0000 (which Postgres can't store), and
+/// one of them at least can be seen ([`invisible`]).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Title(String);
 
@@ -29,6 +32,9 @@ impl Title {
         }
         if title.contains('\0') {
             return invalid("Title must not contain U+0000");
+        }
+        if title.chars().all(invisible::is) {
+            return invalid("Title cannot be empty");
         }
         Ok(Title(title.to_owned()))
     }
@@ -264,9 +270,20 @@ mod tests {
             (json!(7), "Title must be a string"),
             (json!(null), "Title must be a string"),
             (json!(" \t"), "Title cannot be empty"),
+            (json!("\u{200b}\u{2800} \u{7f}"), "Title cannot be empty"),
             (json!("a\0b"), "Title must not contain U+0000"),
         ] {
             assert_eq!(Title::parse(&title).unwrap_err().message, message);
+        }
+    }
+
+    #[test]
+    fn a_title_that_can_be_seen_keeps_what_can_not() {
+        let family = "\u{1f468}\u{200d}\u{1f469}\u{200d}\u{1f467}";
+        for title in
+            [family, "\u{2764}\u{fe0f}", "\u{feff}x\u{200b}", "\u{3164}\u{2801}", "\u{600}", "\u{301}"]
+        {
+            assert_eq!(Title::parse(&json!(title)).unwrap().as_str(), title);
         }
     }
 

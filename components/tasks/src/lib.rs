@@ -28,5 +28,5 @@ async fn create(call: &mut Call) -> Result<Reply, Error> {
     let new = NewTask::parse(&call.json().await?)?;
     let most = config::max_tasks_per_user().await?;
     let (task, delivery) = store::create_task(user, &new, most, call.trace()).await?;
-    Ok(Reply::created(&task)?.then_deliver(delivery))
+    Ok(Reply::created(&format!("/api/v1/tasks/{}", task.id), &task)?.then_deliver(delivery))
 }

@@ -18,6 +18,7 @@ const HEAD: &str = "\
 
 What can be set, and how? Each of these variables of [spin.toml](../spin.toml) is set by an environment variable of the host, its name in
 capitals after `SPIN_VARIABLE_`, or by any other variable provider of Spin's. They are read when a component starts.
+White space at the ends of a value does not count. `GET /api/v1/health` names the variables that are broken, and the log says what is wrong with them.
 
 ";
 

@@ -117,10 +117,10 @@ impl Document {
             if answer.status != 405 {
                 return Err("no such method is documented".to_owned());
             }
-            return path.other_methods.check(answer, path);
+            return path.other_methods.check(sent, answer, path);
         };
         let response = operation.responses.get(&answer.status).ok_or("no such status is documented")?;
-        response.check(answer, path)?;
+        response.check(sent, answer, path)?;
         match operation.refusal(sent, &values) {
             Some(reason) if !(400..500).contains(&answer.status) => {
                 Err(format!("the document does not allow the request: {reason}"))
@@ -192,12 +192,16 @@ impl Parameter {
 }
 
 impl Response {
-    fn check(&self, answer: &Answer, path: &Path) -> Result<(), String> {
+    fn check(&self, sent: &Sent, answer: &Answer, path: &Path) -> Result<(), String> {
         for header in &self.headers {
             header.check(&answer.headers)?;
         }
         self.check_others(&answer.headers)?;
         check_allow(answer, path)?;
+        if sent.method == "HEAD" {
+            // The type is that of the body which GET has.
+            return answer.body.is_empty().then_some(()).ok_or_else(|| "it has a body".to_owned());
+        }
         self.check_body(answer)
     }
 

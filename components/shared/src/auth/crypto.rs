@@ -1,110 +1,86 @@
-//! The cryptography that tokens need here (RFC 7518, RFC 8037): checking signatures by HS256, RS256, ES256 and EdDSA. `jsonwebtoken`
-//! would bring the rest of JWA's algorithms, and making signatures, which is most of the code.
+//! Keys that check signatures: HS256, RS256 and ES256 (RFC 7518), and Ed25519 (RFC 8037, RFC 9864).
+//!
+//! The primitives are RustCrypto's. A library for all of JWA would bring the other algorithms and
+//! the making of signatures, which is most of the code, and a list of names that does not know
+//! `Ed25519`.
 
+use ed25519_dalek::VerifyingKey as Ed25519Key;
 use hmac::{Hmac, KeyInit, Mac};
-use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
-use jsonwebtoken::errors::{Error, ErrorKind, Result};
-use jsonwebtoken::signature;
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, EncodingKey};
-use rsa::{BoxedUint, Pkcs1v15Sign, PublicKey};
+use p256::ecdsa::signature::Verifier;
+use p256::ecdsa::{Signature as EcSignature, VerifyingKey as EcKey};
+use rsa::{BoxedUint, Pkcs1v15Sign, PublicKey as RsaKey};
 use sha2::{Digest, Sha256};
 
-/// The shortest modulus for RS256 (RFC 7518 §3.3).
+/// The shortest modulus for RS256, in bits (RFC 7518 §3.3).
 const MIN_MODULUS_BITS: u32 = 2048;
 
-static PROVIDER: CryptoProvider = CryptoProvider {
-    signer_factory: sign_nothing,
-    verifier_factory: verifier,
-    key_utils: KeyUtils::new_unimplemented(),
-};
+/// The length of a coordinate of P-256, in bytes (RFC 7518 §6.2.1.2).
+const COORDINATE_BYTES: usize = 32;
 
-/// Has `jsonwebtoken` use it, from the first token on.
-pub(super) fn install() {
-    // It fails when something is installed already: this, by an earlier call.
-    _ = PROVIDER.install_default();
-}
-
-/// Whether it is a key of that algorithm at all.
-pub(super) fn check_key(algorithm: Algorithm, key: &DecodingKey) -> Result<()> {
-    verifier(&algorithm, key).map(|_| ())
-}
-
-fn sign_nothing(_: &Algorithm, _: &EncodingKey) -> Result<Box<dyn JwtSigner>> {
-    Err(ErrorKind::InvalidAlgorithm.into())
-}
-
-fn verifier(algorithm: &Algorithm, key: &DecodingKey) -> Result<Box<dyn JwtVerifier>> {
-    let check = match algorithm {
-        Algorithm::HS256 => Check::Hs256(
-            Hmac::new_from_slice(key.try_get_as_bytes()?)
-                .map_err(|_| Error::from(ErrorKind::InvalidKeyFormat))?,
-        ),
-        Algorithm::RS256 => Check::Rs256(rsa_key(key)?),
-        Algorithm::ES256 => Check::Es256(
-            p256::ecdsa::VerifyingKey::from_sec1_bytes(key.try_get_as_bytes()?)
-                .map_err(|_| Error::from(ErrorKind::InvalidEcdsaKey))?,
-        ),
-        Algorithm::EdDSA => {
-            let bytes = <[u8; 32]>::try_from(key.try_get_as_bytes()?);
-            let key = bytes.ok().and_then(|bytes| ed25519_dalek::VerifyingKey::from_bytes(&bytes).ok());
-            Check::EdDsa(key.ok_or_else(|| Error::from(ErrorKind::InvalidEddsaKey))?)
-        }
-        _ => return Err(ErrorKind::InvalidAlgorithm.into()),
-    };
-    Ok(Box::new(Signature { algorithm: *algorithm, check }))
-}
-
-fn rsa_key(key: &DecodingKey) -> Result<PublicKey> {
-    let DecodingKeyKind::RsaModulusExponent { n, e } = key.kind() else {
-        return Err(ErrorKind::InvalidKeyFormat.into());
-    };
-    let (n, e) = (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
-    if n.bit_width_vartime() < MIN_MODULUS_BITS {
-        return Err(ErrorKind::InvalidRsaKey(format!("RS256 needs {MIN_MODULUS_BITS} bits at least")).into());
-    }
-    let key = PublicKey::new(n, e);
-    key.map_err(|error| ErrorKind::InvalidRsaKey(error.to_string()).into())
-}
-
-/// A check of signatures.
-struct Signature {
-    algorithm: Algorithm,
-    check: Check,
-}
-
-enum Check {
+/// A key for one algorithm, whatever a token says.
+pub(super) enum PublicKey {
     Hs256(Hmac<Sha256>),
-    Rs256(PublicKey),
-    Es256(p256::ecdsa::VerifyingKey),
-    EdDsa(ed25519_dalek::VerifyingKey),
+    Rs256(RsaKey),
+    Es256(EcKey),
+    Ed25519(Ed25519Key),
 }
 
-impl Check {
-    fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
-        use p256::ecdsa::signature::Verifier;
+impl PublicKey {
+    /// A secret for HS256.
+    pub(super) fn hs256(secret: &[u8]) -> Result<PublicKey, String> {
+        Hmac::new_from_slice(secret).map(PublicKey::Hs256).map_err(|error| error.to_string())
+    }
+
+    /// An RSA key for RS256, of modulus and exponent.
+    pub(super) fn rs256(n: &[u8], e: &[u8]) -> Result<PublicKey, String> {
+        let (n, e) = (BoxedUint::from_be_slice_vartime(n), BoxedUint::from_be_slice_vartime(e));
+        let bits = n.bit_width_vartime();
+        if bits < MIN_MODULUS_BITS {
+            return Err(format!("its modulus has {bits} bits: RS256 needs {MIN_MODULUS_BITS}"));
+        }
+        RsaKey::new(n, e).map(PublicKey::Rs256).map_err(|error| error.to_string())
+    }
+
+    /// A point of P-256 for ES256.
+    pub(super) fn es256(x: &[u8], y: &[u8]) -> Result<PublicKey, String> {
+        if x.len() != COORDINATE_BYTES || y.len() != COORDINATE_BYTES {
+            return Err(format!("x and y need {COORDINATE_BYTES} bytes each"));
+        }
+        let point = [&[4], x, y].concat();
+        let key = EcKey::from_sec1_bytes(&point);
+        key.map(PublicKey::Es256).map_err(|_| "x and y are not a point of P-256".to_owned())
+    }
+
+    /// A point of Ed25519.
+    pub(super) fn ed25519(x: &[u8]) -> Result<PublicKey, String> {
+        let key = x.try_into().ok().and_then(|x| Ed25519Key::from_bytes(x).ok());
+        key.map(PublicKey::Ed25519).ok_or_else(|| "x is not a point of Ed25519".to_owned())
+    }
+
+    /// Whether a token whose header names this algorithm may be signed with the key.
+    pub(super) fn is_for(&self, algorithm: &str) -> bool {
+        match self {
+            PublicKey::Hs256(_) => algorithm == "HS256",
+            PublicKey::Rs256(_) => algorithm == "RS256",
+            PublicKey::Es256(_) => algorithm == "ES256",
+            // RFC 9864 §2.2: the same signature by its older and by its fully specified name.
+            PublicKey::Ed25519(_) => matches!(algorithm, "EdDSA" | "Ed25519"),
+        }
+    }
+
+    /// Whether the signature was made over the message with this key.
+    pub(super) fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
         match self {
             // In constant time.
-            Check::Hs256(mac) => mac.clone().chain_update(message).verify_slice(signature).is_ok(),
-            Check::Rs256(key) => {
+            PublicKey::Hs256(mac) => mac.clone().chain_update(message).verify_slice(signature).is_ok(),
+            PublicKey::Rs256(key) => {
                 key.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature).is_ok()
             }
-            Check::Es256(key) => p256::ecdsa::Signature::from_slice(signature)
+            PublicKey::Es256(key) => EcSignature::from_slice(signature)
                 .is_ok_and(|signature| key.verify(message, &signature).is_ok()),
             // Strict: no key and no signature that many messages would fit.
-            Check::EdDsa(key) => ed25519_dalek::Signature::from_slice(signature)
+            PublicKey::Ed25519(key) => ed25519_dalek::Signature::from_slice(signature)
                 .is_ok_and(|signature| key.verify_strict(message, &signature).is_ok()),
         }
-    }
-}
-
-impl signature::Verifier<Vec<u8>> for Signature {
-    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> std::result::Result<(), signature::Error> {
-        if self.check.accepts(message, signature) { Ok(()) } else { Err(signature::Error::new()) }
-    }
-}
-
-impl JwtVerifier for Signature {
-    fn algorithm(&self) -> Algorithm {
-        self.algorithm
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::response::Parts;
-use spin_sdk::wasip3::http::types::{ErrorCode, HeaderError, Response as WasiResponse};
+use spin_sdk::wasip3::http::types::{ErrorCode, HeaderError, Headers, Response as WasiResponse};
 use spin_sdk::wasip3::http_compat::BodyWriter;
 use spin_sdk::wasip3::wit_bindgen::StreamWriter;
 
@@ -32,9 +33,7 @@ impl Pieces {
     /// The response, whose pieces are written while the host hands it on.
     pub(super) fn response(self, head: Parts) -> Result<WasiResponse, ErrorCode> {
         let (writer, contents, trailers) = BodyWriter::new();
-        let invalid = |error: HeaderError| ErrorCode::InternalError(Some(error.to_string()));
-        let headers = head.headers.try_into().map_err(invalid)?;
-        let (response, _) = WasiResponse::new(headers, Some(contents), trailers);
+        let (response, _) = WasiResponse::new(headers(head.headers)?, Some(contents), trailers);
         _ = response.set_status_code(head.status.as_u16());
         spin_sdk::wasip3::spawn(self.write(writer));
         Ok(response)
@@ -57,6 +56,21 @@ impl Pieces {
         drop(writer.stream_writer);
         _ = writer.result_writer.write(Ok(None)).await;
     }
+}
+
+/// The response to a `HEAD`: with the length of a body, and without the body. A body that is empty
+/// would have another length.
+pub(super) fn without_body(head: Parts) -> Result<WasiResponse, ErrorCode> {
+    let (writer, _, trailers) = BodyWriter::new();
+    let (response, _) = WasiResponse::new(headers(head.headers)?, None, trailers);
+    _ = response.set_status_code(head.status.as_u16());
+    spin_sdk::wasip3::spawn(async { _ = writer.result_writer.write(Ok(None)).await });
+    Ok(response)
+}
+
+fn headers(headers: HeaderMap) -> Result<Headers, ErrorCode> {
+    let invalid = |error: HeaderError| ErrorCode::InternalError(Some(error.to_string()));
+    headers.try_into().map_err(invalid)
 }
 
 /// Whether all of it was taken.

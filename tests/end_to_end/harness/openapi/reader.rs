@@ -76,8 +76,12 @@ impl<'a> Reader<'a> {
 
     fn response(&mut self, response: &'a Value) -> Response {
         let response = self.resolve(response);
-        let headers = response["headers"].as_object().unwrap();
-        let headers = headers.iter().map(|(name, header)| self.header(name, header)).collect();
+        let own = response["headers"].as_object();
+        let is_own = |name: &String| own.is_some_and(|own| own.contains_key(name));
+        let common = self.root["x-common-headers"].as_object().unwrap();
+        let common = common.iter().filter(|(name, _)| !is_own(name));
+        let headers = own.into_iter().flatten().chain(common);
+        let headers = headers.map(|(name, header)| self.header(name, header)).collect();
         Response { headers, content: self.content(response) }
     }
 
