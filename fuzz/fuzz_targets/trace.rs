@@ -16,26 +16,29 @@ fuzz_target!(|bytes: &[u8]| {
     check_traceparent(&headers, &trace);
     check_tracestate(&headers, &trace);
     check_correlation_id(&headers, &trace);
-    let passed_on = [Some(&trace.correlation_id), trace.traceparent.as_ref(), trace.tracestate.as_ref()];
+    let passed_on = [Some(&trace.correlation_id), Some(&trace.traceparent), trace.tracestate.as_ref()];
     for value in passed_on.into_iter().flatten() {
         assert!(HeaderValue::from_str(value).is_ok(), "{value:?} is no value of a header");
         assert!(rules::is_attribute(value), "{value:?} is no attribute of an event");
     }
 });
 
-/// Passed on as it came, if it came once and is one.
+/// Whether the call's trace is the one that was sent.
+fn is_passed_on(headers: &HeaderMap, trace: &Trace) -> bool {
+    matches!(input::values(headers, "traceparent").as_slice(), [Some(sent)] if *sent == trace.traceparent)
+}
+
+/// Passed on as it came, if it came once and is one. Otherwise a trace begins, which is not sampled.
 fn check_traceparent(headers: &HeaderMap, trace: &Trace) {
-    let sent = input::values(headers, "traceparent");
-    match (sent.as_slice(), trace.traceparent.as_deref()) {
-        ([Some(sent)], Some(passed_on)) => {
-            assert_eq!(*sent, passed_on);
-            assert!(rules::is_traceparent(passed_on), "{passed_on:?}");
-            assert_eq!(trace.trace_id(), passed_on.get(3..35));
-        }
-        ([Some(sent)], None) => {
-            assert!(!rules::is_traceparent(sent) || sent.len() > 55, "{sent:?} was dropped")
-        }
-        (_, passed_on) => assert_eq!(passed_on, None),
+    let Trace { traceparent, .. } = trace;
+    assert!(rules::is_traceparent(traceparent), "{traceparent:?}");
+    assert_eq!(Some(trace.trace_id()), traceparent.get(3..35));
+    if is_passed_on(headers, trace) {
+        return;
+    }
+    assert!(traceparent.len() == 55 && traceparent.starts_with("00-") && traceparent.ends_with("-00"));
+    if let [Some(sent)] = input::values(headers, "traceparent").as_slice() {
+        assert!(!rules::is_traceparent(sent) || sent.len() > 55, "{sent:?} was dropped");
     }
 }
 
@@ -43,7 +46,7 @@ fn check_traceparent(headers: &HeaderMap, trace: &Trace) {
 fn check_tracestate(headers: &HeaderMap, trace: &Trace) {
     let sent: Option<Vec<&str>> = input::values(headers, "tracestate").into_iter().collect();
     let Some(passed_on) = &trace.tracestate else { return };
-    assert!(trace.traceparent.is_some() && !passed_on.is_empty() && passed_on.len() <= MAX_TRACESTATE);
+    assert!(is_passed_on(headers, trace) && !passed_on.is_empty() && passed_on.len() <= MAX_TRACESTATE);
     assert_eq!(Some(passed_on), sent.map(|sent| sent.join(",").replace('\t', " ")).as_ref());
 }
 
@@ -58,7 +61,7 @@ fn check_correlation_id(headers: &HeaderMap, trace: &Trace) {
         [Some(one)] => Some(*one).filter(is_good),
         _ => None,
     };
-    match sent.or(trace.trace_id()) {
+    match sent.or(is_passed_on(headers, trace).then(|| trace.trace_id())) {
         Some(id) => assert_eq!(trace.correlation_id, id),
         None => assert!(rules::uuid_digits(&trace.correlation_id).is_some(), "{}", trace.correlation_id),
     }

@@ -79,7 +79,8 @@ impl Case {
         let received = exchange(&app.address(), &sent, self.then, self.deadline).await.ok_or("hangs")?;
         let outcome = received.outcome();
         if !self.is_expected(&outcome) {
-            return Err(format!("{outcome} instead of {}", self.expected));
+            let rest = received.rest.escape_ascii();
+            return Err(format!("{outcome} instead of {}; what is no answer: {rest}", self.expected));
         }
         let last = received.answers.last().map(Answer::text).unwrap_or_default();
         if !last.contains(self.says) {

@@ -20,17 +20,7 @@ const SLOWLY: Duration = Duration::from_millis(1_500);
 async fn lease(app: &Own, users: &[&User]) {
     app.user().create("Has the others wait for the next pass").await;
     futures::future::join_all(users.iter().map(|user| user.create("Claimed together"))).await;
-    let ids: Vec<_> = users.iter().map(|user| format!("'{}'", user.id)).collect();
-    let sql = format!(
-        "SELECT count(*) FROM user_streams WHERE lease_until IS NOT NULL AND user_id IN ({})",
-        ids.join(",")
-    );
-    let client = app.database.client().await;
-    wait::until(wait::SOON, "the users to be leased", async || {
-        let leased: i64 = client.query_one(&sql, &[]).await.unwrap().get(0);
-        (leased == users.len() as i64).then_some(())
-    })
-    .await;
+    app.database.wait_leased(&users.iter().map(|user| user.id).collect::<Vec<_>>()).await;
 }
 
 fn of<'a>(publishes: &'a [Publish], user: &User) -> Vec<&'a Publish> {

@@ -183,16 +183,17 @@ async fn a_traceparent_that_is_none_is_as_good_as_none() {
     assert_begun(&traced, &user, answer.header("x-correlation-id").unwrap()).await;
 }
 
-/// The trace has the id of the correlation, which is a UUID; publishes and events are in it.
+/// The trace has the id of the correlation, which is a UUID, and is not sampled: the sidecar records none of its spans.
 async fn assert_begun(traced: &Traced, user: &User, correlation_id: &str) {
     let trace = correlation_id.replace('-', "");
     for topic in [TASK_EVENTS, TASK_UPDATES] {
-        let publish = traced.publish(topic).await;
-        let expected = format!("00-{trace}-{}-00", publish.parent);
         let event = traced.event(user, topic).await;
-        assert_eq!(publish.trace, trace, "{topic}");
-        assert_eq!(event.attribute("traceparent"), Some(&*expected), "{topic}");
-        assert_eq!(event.attribute("traceid"), Some(&*expected), "{topic}");
+        let traceparent = event.attribute("traceparent").unwrap();
+        assert!(
+            traceparent.starts_with(&format!("00-{trace}-")) && traceparent.ends_with("-00"),
+            "{traceparent}"
+        );
+        assert_eq!(event.attribute("traceid"), Some(traceparent), "{topic}");
     }
 }
 
@@ -299,6 +300,8 @@ async fn what_is_sent_without_a_callers_trace_is_in_one_of_its_own() {
             "{traceparent}"
         );
         assert_eq!(publish.event["traceid"], traceparent);
-        assert_eq!(publish.traceparent.as_deref(), Some(traceparent));
+        if !publish.bulk {
+            assert_eq!(publish.traceparent.as_deref(), Some(traceparent));
+        }
     }
 }

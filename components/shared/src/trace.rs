@@ -70,8 +70,8 @@ impl Trace {
     }
 }
 
-/// The `traceparent` of a new trace. Its id is the correlation id where that is a UUID, so that both lead to the same call.
-/// Whether to record the trace is left to others: Dapr's sidecar samples by its own rate what is not sampled yet.
+/// The `traceparent` of a new trace, which is not sampled. Its id is the correlation id where that is a UUID, so that both lead to
+/// the same call.
 fn begin(correlation_id: &str, trace: Uuid, span: Uuid) -> String {
     let trace = Uuid::parse_str(correlation_id).ok().filter(|id| !id.is_nil()).unwrap_or(trace);
     let (span, _) = span.as_u64_pair();

@@ -106,6 +106,6 @@ fn change(user_id: Uuid, sequence: u64) -> Result<Change> {
         completed_changed: true,
         due_date_changed: false,
         changed_at: Timestamp::from_micros(1_767_225_600_123_456).context("an instant")?,
-        trace: Trace { correlation_id: Uuid::new_v4().to_string(), traceparent: None, tracestate: None },
+        trace: Trace::stored(Uuid::new_v4().to_string(), None, None, user_id, i64::try_from(sequence)?),
     })
 }

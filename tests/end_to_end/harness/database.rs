@@ -140,6 +140,18 @@ impl Database {
         rows.unwrap().iter().map(parked).collect()
     }
 
+    /// Waits until all of the users are leased: a pass publishes their changes.
+    pub(crate) async fn wait_leased(&self, users: &[Uuid]) {
+        let sql =
+            "SELECT count(*) FROM user_streams WHERE lease_until IS NOT NULL AND user_id::text = ANY($1)";
+        let (client, names) = (self.client().await, users.iter().map(Uuid::to_string).collect::<Vec<_>>());
+        wait::until(wait::SOON, "the users to be leased", async || {
+            let leased: i64 = client.query_one(sql, &[&names]).await.unwrap().get(0);
+            (leased == users.len() as i64).then_some(())
+        })
+        .await;
+    }
+
     /// How many changes of all users are in the outbox.
     pub(crate) async fn outbox_size(&self) -> i64 {
         self.client().await.query_one("SELECT count(*) FROM task_changes", &[]).await.unwrap().get(0)

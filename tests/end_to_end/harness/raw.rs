@@ -29,7 +29,7 @@ impl Received {
         if !self.rest.is_empty() {
             words.push(match head(&self.rest) {
                 Some((status, ..)) => format!("{status}-cut"),
-                None => format!("garbage {}", self.rest.escape_ascii()),
+                None => "garbage".to_owned(),
             });
         }
         if words.is_empty() { "closed".to_owned() } else { words.join(" ") }
