@@ -104,16 +104,15 @@ begin
 end
 $$;
 
--- The first transaction id that no transaction has had yet, if other transactions are running, which may have relied on a
--- promise; null if none is.
-create function end_of_running() returns bigint language plpgsql as $$
-declare
-    now_running constant pg_snapshot := pg_current_snapshot();
+-- The ids of this database's transactions that have written something and still run, but for the caller's own. PostgreSQL remembers
+-- the answer until the caller's transaction ends.
+create function running_elsewhere() returns bigint[] language plpgsql as $$
 begin
-    if exists (select from pg_snapshot_xip(now_running)) then
-        return pg_snapshot_xmax(now_running)::text::bigint;
-    end if;
-    return null;
+    return array(
+        select backend_xid::text::bigint
+        from pg_stat_get_activity(null)
+        where backend_xid is not null and pid <> pg_backend_pid()
+          and datid = (select oid from pg_database where datname = current_database()));
 end
 $$;
 
@@ -365,14 +364,14 @@ $$;
 --   promises             whether the drain lets mutations rely on it
 --   promised_until       the end of the drain's last promise, in microseconds since 1970; 0: it has made none; null: a relay,
 --                        which has nothing to do with promises
---   running_below        `running_below` of the previous answer
+--   running              `running` of the previous answer
 --
 -- Returns an object:
 --   claims               as claim_changes() returns them; `goes_on`: whether the drain delivers everything of this user
 --   left                 users to claim by name, whom the claim had no room for, or whose row was locked
 --   unsettled            users of `outcomes` whose row was locked
 --   promised_until       the end of the drain's last promise
---   running_below        transactions below this id may have relied on a promise that was withdrawn, and one is running; null: none
+--   running              the transactions that were running when the promise was withdrawn, and still are: they may rely on it
 create function next_pass(pass jsonb) returns text
 language plpgsql set plan_cache_mode = force_generic_plan as $$
 declare
@@ -381,7 +380,7 @@ declare
     now_micros     constant bigint  := to_micros(clock_timestamp());
     promise_length constant bigint  := 200000; -- left_to_drain() takes no longer one for a promise
     promised_until bigint  := pass ->> 'promised_until';
-    running_below  bigint  := pass ->> 'running_below';
+    running        bigint[] := array(select jsonb_array_elements_text(pass -> 'running')::bigint);
     standing       constant bigint  := (select last_value from drain_until);
     -- Mutations rely on another drain.
     is_another     constant boolean := standing <> promised_until and standing - now_micros between 1 and promise_length;
@@ -407,11 +406,9 @@ begin
     if not promises and promised_until > 1 and standing = promised_until then
         perform setval('drain_until', 1);
         promised_until := 1;
-        running_below := end_of_running();
-    elsif running_below is not null and not exists (
-        select from pg_snapshot_xip(pg_current_snapshot()) as running (xid) where xid::text::bigint < running_below
-    ) then
-        running_below := null;
+        running := running_elsewhere();
+    elsif cardinality(running) > 0 then
+        running := array(select unnest(running) intersect select unnest(running_elsewhere()));
     end if;
 
     others := case when (pass ->> 'others')::boolean then most_users - cardinality(own) else 0 end;
@@ -431,14 +428,14 @@ begin
         -- the claim, are found by the next one.
         perform setval('drain_until', 1);
         promised_until := 1;
-        running_below := end_of_running();
+        running := running_elsewhere();
     end loop;
     claimed := coalesce(claimed, '{}');
 
     if promises and not is_another and cardinality(claimed) between 1 and most_users - 1 then
         -- A full claim has no room for more: the next mutation starts another drain.
         promised_until := setval('drain_until', now_micros + promise_length);
-        running_below := null;
+        running := '{}';
     end if;
 
     if not own <@ claimed then
@@ -454,8 +451,8 @@ begin
     end if;
 
     return format(
-        '{"promised_until":%s,"running_below":%s,"left":%s,"unsettled":%s,"claims":[%s]}',
-        coalesce(promised_until::text, 'null'), coalesce(running_below::text, 'null'), to_json(left_over), to_json(unsettled), claims);
+        '{"promised_until":%s,"running":%s,"left":%s,"unsettled":%s,"claims":[%s]}',
+        coalesce(promised_until::text, 'null'), to_json(running), to_json(left_over), to_json(unsettled), claims);
 end
 $$;
 

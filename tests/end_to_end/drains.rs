@@ -126,6 +126,37 @@ async fn a_change_that_relies_on_a_drain_is_delivered_by_it_however_long_its_pas
     wait_delivered(&one).await;
 }
 
+/// It has read the drain's promise, and the drain withdraws it and looks once more before the change is there to be seen.
+#[tokio::test]
+async fn a_change_that_commits_after_the_promise_was_withdrawn_is_delivered_by_the_drain() {
+    let _turn = turn::beside();
+    let stub = Stub::start(Behaviour::accept().after(Duration::from_millis(100)));
+    let app = Setup::new().dapr_url(stub.url()).launch();
+    let session = app.database.client_of(APP).await;
+    let create =
+        "SELECT create_task(gen_random_uuid(), gen_random_uuid(), 'Commits late', NULL, 'c', NULL, NULL),
+        left_to_drain()";
+    wait::until(wait::SOON, "a change that relies on a drain", async || {
+        let user = app.user();
+        user.create("Begins a drain").await;
+        session.batch_execute("BEGIN").await.unwrap();
+        let relies: bool = session.query_one(create, &[]).await.unwrap().get(1);
+        if !relies {
+            session.batch_execute("ROLLBACK").await.unwrap();
+            return None;
+        }
+        wait::until(wait::SOON, "the withdrawal", async || {
+            let sql = "SELECT last_value = 1 FROM drain_until";
+            session.query_one(sql, &[]).await.unwrap().get::<_, bool>(0).then_some(())
+        })
+        .await;
+        session.batch_execute("COMMIT").await.unwrap();
+        Some(())
+    })
+    .await;
+    wait_delivered(&app).await;
+}
+
 /// Passes that have ended within a second.
 async fn passes_in_a_second(app: &App) -> usize {
     let before = app.log().saying("pass ended").len();

@@ -42,23 +42,23 @@ pub struct Wanted {
 }
 
 /// What a drain lets mutations rely on (ARCHITECTURE.md, "One drain for everybody").
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Promise {
     /// Whether mutations may rely on the drain.
     pub promises: bool,
     /// End of the drain's last promise, in microseconds since 1970; 0: it has made none; `None`: a relay, which makes none.
     pub promised_until: Option<i64>,
-    /// After a withdrawal: transactions below this id may have relied on the promise, and one of them is running.
-    pub running_below: Option<i64>,
+    /// After a withdrawal: the ids of transactions that were running then, and still are. They may rely on the promise.
+    pub running: Vec<i64>,
 }
 
 impl Promise {
     /// A relay's.
-    pub const NONE: Promise = Promise { promises: false, promised_until: None, running_below: None };
+    pub const NONE: Promise = Promise { promises: false, promised_until: None, running: Vec::new() };
 
     /// Whether changes may exist that only this drain will deliver.
     pub fn is_owed(&self) -> bool {
-        self.promised_until.is_some_and(|until| until > 1) || self.running_below.is_some()
+        self.promised_until.is_some_and(|until| until > 1) || !self.running.is_empty()
     }
 }
 
@@ -67,8 +67,8 @@ impl Promise {
 pub struct Claimed {
     /// [`Promise::promised_until`] from now on.
     pub promised_until: Option<i64>,
-    /// [`Promise::running_below`] from now on.
-    pub running_below: Option<i64>,
+    /// [`Promise::running`] from now on.
+    pub running: Vec<i64>,
     /// Users to claim by name: the claim had no room for them, or another session had locked their row.
     pub left: Vec<Uuid>,
     /// Users of the previous pass whose row another session had locked: they are not settled.

@@ -105,7 +105,7 @@ impl Drain {
         let promises = FAILED_PASSES.get() == 0;
         Drain {
             passes: Passes::new("drain"),
-            promise: Promise { promises, promised_until: Some(0), running_below: None },
+            promise: Promise { promises, promised_until: Some(0), running: Vec::new() },
             withdrawn_at: None,
             claimed_all_at: now,
             last_progress: now,
@@ -126,7 +126,7 @@ impl Drain {
             // All who have relied on this drain since a claim had room for them, however long passes take.
             waiting_at_most: Some(MOMENT + self.claimed_all_at.elapsed()),
             changes: CHANGES_BESIDE_REQUESTS,
-            promise: self.promise,
+            promise: self.promise.clone(),
         };
         let claimed = match self.passes.next(&wanted).await {
             Ok(claimed) => claimed,
@@ -148,14 +148,14 @@ impl Drain {
     /// Notes what became of the promise in a pass that began at that instant.
     fn note_promise(&mut self, claimed: &Claimed, began: Instant) {
         self.promise.promised_until = claimed.promised_until;
-        self.promise.running_below = claimed.running_below;
-        if claimed.running_below.is_none() {
+        self.promise.running.clone_from(&claimed.running);
+        if claimed.running.is_empty() {
             self.withdrawn_at = None;
         } else if self.withdrawn_at.is_some_and(|withdrawn_at| began > withdrawn_at + GRACE) {
             // Every mutation that relied on the promise had committed before this claim. Others may run for as long as
             // they like.
             self.withdrawn_at = None;
-            self.promise.running_below = None;
+            self.promise.running.clear();
         } else {
             self.withdrawn_at.get_or_insert_with(Instant::now);
         }

@@ -159,7 +159,7 @@ pub async fn next_pass(last: Option<&Done>, wanted: &Wanted, lease: Duration) ->
         waiting_at_most_ms: wanted.waiting_at_most.map(whole_milliseconds),
         changes: wanted.changes,
         lease_ms: whole_milliseconds(lease),
-        promise: wanted.promise,
+        promise: &wanted.promise,
     };
     let rows = query(include_str!("sql/next_pass.sql"), vec![json(&pass)?]).await?;
     read_pass(&only_row(rows)?.next::<String>()?)
@@ -178,7 +178,7 @@ struct Pass<'a> {
     changes: i64,
     lease_ms: i64,
     #[serde(flatten)]
-    promise: Promise,
+    promise: &'a Promise,
 }
 
 #[derive(Serialize)]

@@ -154,7 +154,7 @@ async fn deliver(
     let pass = json!({
         "outcomes": outcomes, "parked": [], "counts": counts, "users": users, "limit": users.len(), "others": false,
         "waiting_at_most_ms": null, "changes": 32, "lease_ms": 14_000,
-        "promises": false, "promised_until": null, "running_below": null,
+        "promises": false, "promised_until": null, "running": [],
     });
     let row = client.query_one(next_pass, &[&pass.to_string()]).await?;
     let pass: Pass = serde_json::from_str(row.try_get(0)?)?;

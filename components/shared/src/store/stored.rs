@@ -13,7 +13,7 @@ use crate::trace::Trace;
 #[derive(Deserialize)]
 struct StoredPass<'a> {
     promised_until: Option<i64>,
-    running_below: Option<i64>,
+    running: Vec<i64>,
     left: Vec<Uuid>,
     unsettled: Vec<Uuid>,
     #[serde(borrow)]
@@ -45,9 +45,9 @@ struct StoredWindow<'a> {
 /// Errors: `Internal` when it is not in that form.
 pub fn read_pass(text: &str) -> Result<Claimed, Error> {
     let stored: StoredPass<'_> = read(text)?;
-    let StoredPass { promised_until, running_below, left, unsettled, claims } = stored;
+    let StoredPass { promised_until, running, left, unsettled, claims } = stored;
     let claims = claims.into_iter().map(StoredClaim::claim).collect();
-    Ok(Claimed { promised_until, running_below, left, unsettled, claims })
+    Ok(Claimed { promised_until, running, left, unsettled, claims })
 }
 
 /// Reads a change of that user.
@@ -169,7 +169,7 @@ mod tests {
             claim(3, &[change(1, "created")]),
         ];
         let pass = json!({
-            "promised_until": 0, "running_below": null, "left": [], "unsettled": [], "claims": claims
+            "promised_until": 0, "running": [], "left": [], "unsettled": [], "claims": claims
         });
         let claimed = read_pass(&pass.to_string()).unwrap();
         let windows: Vec<_> = claimed.claims.iter().flat_map(|claim| &claim.windows).collect();

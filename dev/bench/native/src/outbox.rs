@@ -78,7 +78,6 @@ async fn pass(database: &Database, sidecar: &Sidecar) -> Result<bool, Error> {
 
 /// How far a user got on one topic.
 struct Progress<'a> {
-    claim: &'a Claim,
     topic: Topic,
     window: Option<&'a Window>,
     delivered: i64,
@@ -119,7 +118,7 @@ impl<'a> Progress<'a> {
         let delivered = claim.delivered.get(topic as usize).copied().unwrap_or_default();
         let waits = claim.waiting_topics & topic.bit() != 0;
         let window = claim.windows.iter().find(|window| !waits && window.after == delivered);
-        Progress { claim, topic, window, delivered, failed: false }
+        Progress { topic, window, delivered, failed: false }
     }
 
     /// The user's next event; passes over changes that mean nothing to the topic.
