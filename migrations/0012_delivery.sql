@@ -104,14 +104,17 @@ begin
 end
 $$;
 
--- The ids of this database's transactions that have written something and still run, but for the caller's own. PostgreSQL remembers
--- the answer until the caller's transaction ends.
+-- The ids of this database's transactions that may rely on a promise: they have written something and still run. Not the caller's own, and
+-- none that has run for longer than GRACE (components/shared/src/delivery.rs), the longest that a mutation may take which relies on
+-- one. Where the caller's role may not see how long a transaction has run, it counts. PostgreSQL remembers the answer until the
+-- caller's transaction ends.
 create function running_elsewhere() returns bigint[] language plpgsql as $$
 begin
     return array(
         select backend_xid::text::bigint
         from pg_stat_get_activity(null)
         where backend_xid is not null and pid <> pg_backend_pid()
+          and coalesce(xact_start > clock_timestamp() - interval '250 milliseconds', true)
           and datid = (select oid from pg_database where datname = current_database()));
 end
 $$;
