@@ -44,7 +44,11 @@ async fn assert_recovers(app: &Own, user: &User, id: &str) {
 
 #[tokio::test]
 async fn without_a_database_every_route_says_so_and_recovers() {
-    let app = Setup::new().behind_proxy().start();
+    assert_survives_a_cut(&Setup::new().behind_proxy().start()).await;
+}
+
+/// While the road to its database is cut, each route of the app says so; afterwards each works.
+pub(crate) async fn assert_survives_a_cut(app: &Own) {
     let user = app.user();
     let id = user.new_task_id().await;
     app.proxy().cut();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::interval;
 
+use crate::database_faults::assert_survives_a_cut;
 use crate::harness::database::Database;
 use crate::harness::environment::{directory, root};
 use crate::harness::stub::{Behaviour, Stub};
@@ -94,21 +95,7 @@ async fn without_a_bound_the_components_use_as_many_connections_as_they_have_req
 /// Each failure would otherwise take one of the places with it.
 #[tokio::test]
 async fn a_connection_that_cannot_be_opened_gives_its_place_back() {
-    let app = bounded(1).behind_proxy().start();
-    let user = app.user();
-    let id = user.new_task_id().await;
-    app.proxy().cut();
-    for route in Route::ALL {
-        user.call(route, &id).await.database_unavailable();
-    }
-    app.proxy().mend();
-    wait::until(wait::SOON, "the API after the database is back", async || {
-        (user.call(Route::Read, &id).await.status == 200).then_some(())
-    })
-    .await;
-    for route in Route::ALL {
-        assert_eq!(user.call(route, &id).await.status, route.success(), "{route:?}");
-    }
+    assert_survives_a_cut(&bounded(1).behind_proxy().start()).await;
 }
 
 #[tokio::test]

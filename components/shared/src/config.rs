@@ -105,7 +105,7 @@ pub async fn verifier(trace: &Trace) -> Result<&'static Verifier, Error> {
     .await
 }
 
-/// The origins that browsers may call from, besides the API's own. What is no origin allows nobody.
+/// The origins that browsers may call from, besides the API's own. An entry that is not an origin allows no page.
 pub async fn cors_origins() -> Result<&'static [String], Error> {
     origins().await.map(|origins| origins.allowed.as_slice())
 }

@@ -81,21 +81,11 @@ impl Passes {
     }
 }
 
-/// Settles what a pass has done beside everything else, as long as its lease lasts: what is not settled by then is published
-/// again. A drain goes on with users who have more to deliver.
+/// Settles what a pass has done beside everything else.
 fn settle_apart(done: Done) {
     spin_sdk::wasip3::spawn(async move {
-        let mut pause = FIRST_SETTLING_PAUSE;
-        loop {
-            match store::settle(&done, false).await {
-                Ok(settled) => {
-                    go_on(&settled);
-                    return await_locked_rows(done, &settled.unsettled);
-                }
-                Err(error) if Instant::now() + pause > done.leased_until => return log_unsettled(&error),
-                Err(_) => spin_sdk::time::sleep(pause).await,
-            }
-            pause *= 2;
+        if let Some(settled) = settle_in_time(&done, false).await {
+            await_locked_rows(done, &settled.unsettled);
         }
     });
 }
@@ -108,16 +98,28 @@ fn await_locked_rows(done: Done, unsettled: &[uuid::Uuid]) {
     for outcome in outcomes {
         let done = Done { outcomes: vec![outcome], counts: None, leased_until };
         spin_sdk::wasip3::spawn(async move {
-            loop {
-                match store::settle(&done, true).await {
-                    Ok(settled) => return go_on(&settled),
-                    Err(error) if Instant::now() + FIRST_SETTLING_PAUSE > done.leased_until => {
-                        return log_unsettled(&error);
-                    }
-                    Err(_) => spin_sdk::time::sleep(FIRST_SETTLING_PAUSE).await,
-                }
-            }
+            settle_in_time(&done, true).await;
         });
+    }
+}
+
+/// Settles what a pass has done, and tries again as long as its lease lasts: what is not settled by then is published again, and
+/// the result is `None`. A drain goes on with users who have more to deliver.
+async fn settle_in_time(done: &Done, waits: bool) -> Option<Settled> {
+    let mut pause = FIRST_SETTLING_PAUSE;
+    loop {
+        match store::settle(done, waits).await {
+            Ok(settled) => {
+                go_on(&settled);
+                return Some(settled);
+            }
+            Err(error) if Instant::now() + pause > done.leased_until => {
+                log::write(Level::Error, "events are repeated", json!({"error": error.to_string()}));
+                return None;
+            }
+            Err(_) => spin_sdk::time::sleep(pause).await,
+        }
+        pause *= 2;
     }
 }
 
@@ -125,10 +127,6 @@ fn go_on(settled: &Settled) {
     for user in settled.goes_on.iter().copied() {
         spin_sdk::wasip3::spawn(drain(user));
     }
-}
-
-fn log_unsettled(error: &Error) {
-    log::write(Level::Error, "events are repeated", json!({"error": error.to_string()}));
 }
 
 /// Publishes what was claimed, to the three topics side by side.
